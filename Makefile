@@ -1,0 +1,29 @@
+# One door for people and CI. Everything below is a thin call of `cargo xtask`.
+XTASK := cargo run --quiet --package xtask --
+
+.PHONY: help demo test generate manifests tidy fmt testbed
+
+help: ## What can be made.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+demo: prerequisites ## The real thing on this machine: control plane, vCenter simulator, chart, both drivers.
+	@$(XTASK) demo
+
+test: prerequisites ## Everything that CI runs.
+	@$(XTASK) ci
+
+generate manifests: ## Write the generated files: CRDs, roles, docs.
+	@$(XTASK) generate
+
+tidy: ## The rules of the house.
+	@$(XTASK) tidy
+
+fmt: ## Format the code.
+	@cargo fmt --all
+
+testbed: prerequisites ## Build the programs of the test bed into the cache.
+	@$(XTASK) testbed build
+
+.PHONY: prerequisites
+prerequisites:
+	@hack/prerequisites

@@ -1,0 +1,69 @@
+//! What `make` calls: checks, generated files, the test bed, end-to-end tests and the demo.
+//!
+//! Start with [`ci`], which runs the others in order, cheapest first.
+//!
+//! **Invariant:** a step that could not run fails; nothing is skipped silently.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod ci;
+mod claims;
+mod generate;
+mod shell;
+mod tidy;
+
+#[derive(Parser)]
+#[command(about = "Tasks of the VDO workspace", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything CI runs, cheapest first, with the minutes of each stage.
+    Ci {
+        /// Only the stage of this name.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Arrows between crates, purity, file sizes, names and reasons.
+    Tidy,
+    /// Writes the CRDs into `crds/` and the chart.
+    Crds,
+    /// Writes all generated files.
+    Generate,
+    /// Fails if a generated file differs from what would be generated now.
+    Fresh,
+    /// Checks that every promise of `docs/claims.toml` was proven by a test that ran and passed.
+    Claims {
+        /// The folder with the logs of the test runs.
+        #[arg(long, default_value = "target/ci")]
+        logs: std::path::PathBuf,
+    },
+    /// The test bed: `build`, `run`, `up`, `exec`, `down`.
+    Testbed {
+        /// Passed on as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    let root = shell::root()?;
+    match Args::parse().task {
+        Task::Ci { only } => ci::run(&root, only.as_deref()),
+        Task::Tidy => tidy::run(&root),
+        Task::Crds | Task::Generate => generate::write(&root),
+        Task::Fresh => generate::fresh(&root),
+        Task::Claims { logs } => claims::run(&root, &root.join(logs)),
+        Task::Testbed { args } => {
+            let mut words = vec!["run", "--quiet", "--package", "testbed", "--"];
+            words.extend(args.iter().map(String::as_str));
+            shell::run(&root, "cargo", &words)
+        }
+    }
+}
