@@ -8,6 +8,7 @@
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod driver;
 pub mod finding;
 pub mod journal;
 pub mod object;

@@ -9,13 +9,7 @@ use vdo_compat::{Driver, Release};
 use crate::object::{Intake, Object, ObjectRef};
 
 /// A revision by name: the release and the id of its content.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key {
-    /// The release.
-    pub release: Release,
-    /// The id of everything rendered.
-    pub id: String,
-}
+pub type Key = crate::order::Key<Release, String>;
 
 /// Objects that are applied together, once the stage before has done its part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +27,14 @@ pub struct Revision {
     pub key: Key,
     /// Its stages, in order.
     pub stages: Vec<Stage>,
+}
+
+/// The driver's name in labels and object names: `cpi` or `csi`.
+pub fn slug(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Cpi => names::CPI,
+        Driver::Csi => names::CSI,
+    }
 }
 
 impl Revision {
@@ -57,7 +59,7 @@ impl Revision {
         let id: String = content.sign().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         for object in stages.iter_mut().flat_map(|stage| &mut stage.objects) {
             let metadata = &mut object.value_mut()["metadata"];
-            metadata["labels"][names::DRIVER_LABEL] = Value::from(driver.name());
+            metadata["labels"][names::DRIVER_LABEL] = Value::from(slug(driver));
             metadata["labels"][names::MANAGED_BY_LABEL] = Value::from(names::MANAGED_BY);
             metadata["annotations"][names::REVISION_ANNOTATION] = Value::from(id.as_str());
         }

@@ -20,6 +20,8 @@
 //! but its arguments.
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 
+use serde::{Deserialize, Serialize};
+
 mod gate;
 mod guard;
 mod record;
@@ -31,15 +33,7 @@ pub use gate::{Choice, Contender, Published, Surroundings, active, chosen, gates
 pub use guard::{cpi_settled, may_remove, may_roll};
 pub use record::journal_keeps;
 pub use step::{decide, fallback_release, wanted_release};
-
-/// The two drivers that the protocol puts in order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Driver {
-    /// The cloud controller manager; it initialises nodes, so it comes first and goes last.
-    Cpi,
-    /// The storage plug-in; it needs initialised nodes, and volumes may need it.
-    Csi,
-}
+pub use vdo_compat::Driver;
 
 /// One value for each driver.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -69,7 +63,7 @@ impl<T> PerDriver<T> {
 }
 
 /// A revision by name: the release, and the id of everything rendered for it (the configuration included).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Key<V, R> {
     /// The driver release.
     pub release: V,

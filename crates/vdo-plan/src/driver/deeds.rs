@@ -1,0 +1,198 @@
+//! From the step of the order protocol to writes that an executor makes without knowing a driver.
+
+use std::collections::BTreeSet;
+
+use vdo_compat::Release;
+
+use super::{Judge, Rendered, Row, Rows, Scene};
+use crate::Reading;
+use crate::journal::Journal;
+use crate::object::{Object, ObjectRef};
+use crate::order::{Act, Decision, Look, Progress, Record, journal_keeps};
+use crate::revision::{Key, Revision};
+
+/// One write, or one batch of writes that need no order among themselves beyond the one given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deed {
+    /// Sets our finalizer on the VDOConfig.
+    TakeFinalizer,
+    /// Writes the journal by compare-and-swap.
+    WriteJournal(Journal),
+    /// Applies the objects of these stages, stage after stage.
+    Apply(Vec<Vec<Object>>),
+    /// Deletes objects, each only while it has this UID.
+    Prune(Vec<Prune>),
+    /// Lists our objects by label, and the volumes, once more and live; finding any fails the pass.
+    LookAgain,
+    /// Takes our finalizer off the VDOConfig.
+    ReleaseFinalizer,
+}
+
+/// One object to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// Which one.
+    pub reference: ObjectRef,
+    /// The UID that was seen.
+    pub uid: String,
+}
+
+/// The writes of this pass. `quiet` keeps even a refresh from being written.
+pub(super) fn deeds(
+    scene: &Scene,
+    judge: &dyn Judge,
+    decision: &Decision<Release, String>,
+    rendered: &Rendered,
+    record: &Record<Release, String>,
+    quiet: bool,
+) -> Vec<Deed> {
+    let acts: Vec<Act<Release, String>> = decision.step.acts().collect();
+    if acts.is_empty() && !quiet {
+        return refresh(scene, judge, rendered, record);
+    }
+    acts.into_iter().filter_map(|act| deed(scene, judge, act, rendered, record)).collect()
+}
+
+fn deed(
+    scene: &Scene,
+    judge: &dyn Judge,
+    act: Act<Release, String>,
+    rendered: &Rendered,
+    record: &Record<Release, String>,
+) -> Option<Deed> {
+    Some(match act {
+        Act::TakeFinalizer => Deed::TakeFinalizer,
+        Act::WriteJournal { target } => {
+            Deed::WriteJournal(before_claim(scene, record, rendered, target.as_ref()))
+        }
+        Act::ApplyObjects { key } => Deed::Apply(missing_stages(scene, judge, &key)),
+        Act::PruneObjects { keep } => {
+            let orphans = orphans(scene, &keep);
+            if orphans.is_empty() {
+                return None;
+            }
+            Deed::Prune(orphans)
+        }
+        Act::SettleJournal { installed } => {
+            let mut journal = scene.journal.clone();
+            journal.owned_fields = owned_fields(&scene.rows);
+            journal.installed = Some(installed);
+            if journal == scene.journal {
+                return None;
+            }
+            Deed::WriteJournal(journal)
+        }
+        Act::DeleteObjects => Deed::Prune(teardown(scene.rows.present()?)),
+        Act::LookAgain => Deed::LookAgain,
+        Act::ClearJournal => {
+            Deed::WriteJournal(Journal { hmac_key: scene.journal.hmac_key.clone(), ..Journal::default() })
+        }
+        Act::ReleaseFinalizer => Deed::ReleaseFinalizer,
+    })
+}
+
+/// The journal with the bytes of the revision about to be claimed, less what nobody needs any more.
+fn before_claim(
+    scene: &Scene,
+    record: &Record<Release, String>,
+    rendered: &Rendered,
+    target: Option<&Key>,
+) -> Journal {
+    let mut journal = scene.journal.clone();
+    let left = |id: &String| match &scene.rows {
+        Reading::Unreadable(_) => Look::Unreadable,
+        Reading::Absent => Look::Nothing,
+        Reading::Present(rows) if rows.values().any(|row| row.revision.as_ref() == Some(id)) => {
+            Look::Something
+        }
+        Reading::Present(_) => Look::Nothing,
+    };
+    journal.known.retain(|id, _| journal_keeps(record, target, id, left(id)));
+    let named = |id: &String| {
+        let keys = [record.installed.as_ref(), record.rolling(), scene.journal.installed.as_ref(), target];
+        keys.into_iter().flatten().any(|key| key.id == *id)
+    };
+    journal.revisions.retain(|id, _| named(id));
+    let revision = [&rendered.wanted, &rendered.fallback]
+        .into_iter()
+        .flatten()
+        .find(|revision| Some(&revision.key) == target);
+    if let Some(revision) = revision {
+        journal.remember(revision);
+    }
+    journal
+}
+
+/// The open stages of a revision, each with what is absent or not as it should be.
+fn missing_stages(scene: &Scene, judge: &dyn Judge, key: &Key) -> Vec<Vec<Object>> {
+    let empty = Rows::new();
+    let rows = scene.rows.present().unwrap_or(&empty);
+    let Some(revision) = scene.journal.revision(&key.id) else { return Vec::new() };
+    let open = judge.open_stages(revision);
+    let stages = revision.stages.iter().take(open);
+    let missing = stages.map(|stage| {
+        let objects = stage.objects.iter().filter(|object| scene.is_missing(rows, revision, object));
+        objects.cloned().collect::<Vec<_>>()
+    });
+    missing.filter(|objects| !objects.is_empty()).collect()
+}
+
+/// What the journal knows of other revisions and no stage of `keep` has, open or not: waiting for a stage makes
+/// no orphan.
+fn orphans(scene: &Scene, keep: &Key) -> Vec<Prune> {
+    let Some(kept) = scene.journal.revision(&keep.id) else { return Vec::new() };
+    let kept: BTreeSet<&ObjectRef> = kept.objects().map(Object::reference).collect();
+    let Some(rows) = scene.rows.present() else { return Vec::new() };
+    let known = scene.journal.objects();
+    let orphans = rows.iter().filter(|(reference, _)| known.contains(reference) && !kept.contains(reference));
+    orphans.map(prune).collect()
+}
+
+/// Everything of ours, the workload first: pods must not outlive what they need.
+fn teardown(rows: &Rows) -> Vec<Prune> {
+    let is_workload = |reference: &ObjectRef| matches!(reference.kind.as_str(), "Deployment" | "DaemonSet");
+    let (mut first, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|(reference, _)| is_workload(reference));
+    first.extend(rest);
+    first.into_iter().map(prune).collect()
+}
+
+fn prune((reference, row): (&ObjectRef, &Row)) -> Prune {
+    Prune { reference: reference.clone(), uid: row.uid.clone() }
+}
+
+fn owned_fields(rows: &Reading<Rows>) -> std::collections::BTreeMap<String, String> {
+    let rows = rows.present().into_iter().flatten();
+    rows.filter_map(|(reference, row)| Some((reference.to_string(), row.owned_fields.clone()?))).collect()
+}
+
+/// A new content for the revision that is there: credentials that the driver reads live, and replica counts. The
+/// journal comes first, so that a repair never brings the old content back.
+fn refresh(
+    scene: &Scene,
+    judge: &dyn Judge,
+    rendered: &Rendered,
+    record: &Record<Release, String>,
+) -> Vec<Deed> {
+    let there = record.rolling().or(record.installed.as_ref());
+    let fresh = [&rendered.wanted, &rendered.fallback].into_iter().flatten();
+    let Some(fresh) = fresh.into_iter().find(|revision| Some(&revision.key) == there) else {
+        return Vec::new();
+    };
+    let Some(kept) = scene.journal.revision(&fresh.key.id) else { return Vec::new() };
+    if kept == fresh || scene.progress(there, judge) == Progress::Unreadable {
+        return Vec::new();
+    }
+    let mut journal = scene.journal.clone();
+    journal.remember(fresh);
+    let changed = changed_stages(kept, fresh, judge.open_stages(fresh));
+    vec![Deed::WriteJournal(journal), Deed::Apply(changed)]
+}
+
+fn changed_stages(kept: &Revision, fresh: &Revision, open: usize) -> Vec<Vec<Object>> {
+    let stages = fresh.stages.iter().take(open);
+    let changed = stages.map(|stage| {
+        let objects = stage.objects.iter().filter(|object| kept.object(object.reference()) != Some(object));
+        objects.cloned().collect::<Vec<_>>()
+    });
+    changed.filter(|objects| !objects.is_empty()).collect()
+}

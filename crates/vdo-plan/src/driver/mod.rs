@@ -1,0 +1,239 @@
+//! One pass of a driver operator, the part that both drivers share.
+//!
+//! [`Scene`] is everything that was observed. [`Scene::releases`] says which releases to render; with the
+//! rendered revisions [`Plan::new`] asks [`crate::order`] for the one step of this pass and turns it into
+//! [`Deed`]s that an executor can make without knowing a driver. [`Plan::status`] writes the record of it.
+
+mod deeds;
+pub mod reasons;
+mod status;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use vdo_api::VDOConfig;
+use vdo_api::status::Phase;
+use vdo_compat::{Driver, Release};
+
+use crate::journal::Journal;
+use crate::object::{Object, ObjectRef};
+use crate::order::{self, Candidates, Decision, Held, Look, Objects, Progress, Seen, View};
+use crate::revision::{Key, Revision};
+use crate::{Finding, Reading, Verdict};
+
+pub use deeds::{Deed, Prune};
+pub use status::StatusPart;
+pub use view::{records, view};
+
+/// One of our objects as the API server has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its UID; a prune names it, so that it never hits a namesake.
+    pub uid: String,
+    /// The revision it bears.
+    pub revision: Option<String>,
+    /// A digest of the fields that the API server counts as ours.
+    pub owned_fields: Option<String>,
+}
+
+/// Our driver's objects, listed by label.
+pub type Rows = BTreeMap<ObjectRef, Row>;
+
+/// How well one revision works, in words when it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Every part of it works.
+    Works,
+    /// Something is not there yet, or fails: the pod, node or lease, and what it says.
+    Waits(String),
+}
+
+/// How a revision is judged: by the operator that knows the driver.
+pub trait Judge {
+    /// How many of its stages may be applied now.
+    fn open_stages(&self, revision: &Revision) -> usize;
+    /// Whether it works, all of its stages being applied.
+    fn health(&self, revision: &Revision) -> Health;
+}
+
+/// Everything that a pass observed and that both drivers have in common.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// Which driver this is about.
+    pub driver: Driver,
+    /// The active VDOConfig, read live.
+    pub config: VDOConfig,
+    /// The time of the pass, in whole seconds.
+    pub now: Timestamp,
+    /// The pod that this operator runs in; for people.
+    pub holder: String,
+    /// Seconds after which a roll-out is given up.
+    pub deadline_seconds: i64,
+    /// The journal, read live.
+    pub journal: Journal,
+    /// Our own objects.
+    pub rows: Reading<Rows>,
+    /// Objects of the other driver that bear our label; only CPI looks.
+    pub others: Look,
+    /// Volumes of the driver; only CSI looks.
+    pub volumes: Reading<Vec<String>>,
+    /// Whether a predecessor's request may still be under way.
+    pub quarantined: bool,
+}
+
+/// The releases to render for this pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Releases {
+    /// The one that vdo-core chose.
+    pub wanted: Option<Release>,
+    /// The one that is there already, for a new configuration while the wanted one is held.
+    pub fallback: Option<Release>,
+}
+
+/// What was rendered for them.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    /// For the wanted release; absent when its inputs do not resolve.
+    pub wanted: Option<Revision>,
+    /// For the fallback; absent when its inputs do not resolve.
+    pub fallback: Option<Revision>,
+}
+
+impl Scene {
+    /// The VDOConfig as the order protocol sees it.
+    pub fn view(&self) -> View<Release, String> {
+        view(&self.config, self.now)
+    }
+
+    /// The releases to render.
+    pub fn releases(&self) -> Releases {
+        let view = self.view();
+        Releases {
+            wanted: order::wanted_release(self.driver, &view),
+            fallback: order::fallback_release(self.driver, &view),
+        }
+    }
+
+    /// Until when the user paused everything, if that is still to come.
+    pub fn paused_until(&self) -> Option<Timestamp> {
+        let annotations = self.config.metadata.annotations.as_ref()?;
+        let until: Timestamp = annotations.get(vdo_api::names::PAUSED_UNTIL_ANNOTATION)?.parse().ok()?;
+        (until > self.now).then_some(until)
+    }
+
+    fn objects(&self) -> Objects {
+        match &self.rows {
+            Reading::Unreadable(_) => Objects::Unreadable,
+            Reading::Absent => Objects::Nothing,
+            Reading::Present(rows) if rows.is_empty() => Objects::Nothing,
+            Reading::Present(rows) => {
+                let workload = rows.keys().any(|r| matches!(r.kind.as_str(), "Deployment" | "DaemonSet"));
+                if workload { Objects::Workload } else { Objects::Leftovers }
+            }
+        }
+    }
+
+    /// How far the revision with this key is.
+    fn progress(&self, key: Option<&Key>, judge: &dyn Judge) -> Progress {
+        let Some(revision) = key.and_then(|key| self.journal.revision(&key.id)) else {
+            return Progress::Unreadable;
+        };
+        if matches!(self.rows, Reading::Unreadable(_)) {
+            return Progress::Unreadable;
+        }
+        let open = judge.open_stages(revision).min(revision.stages.len());
+        if !self.missing(revision, open).is_empty() {
+            return Progress::Missing;
+        }
+        let whole = open == revision.stages.len();
+        if whole && judge.health(revision) == Health::Works { Progress::Healthy } else { Progress::Applied }
+    }
+
+    /// The objects of the open stages that are absent, bear another revision or lost a field of ours.
+    fn missing<'a>(&self, revision: &'a Revision, open: usize) -> Vec<&'a Object> {
+        let empty = Rows::new();
+        let rows = self.rows.present().unwrap_or(&empty);
+        let objects = revision.stages.iter().take(open).flat_map(|stage| &stage.objects);
+        objects.filter(|object| self.is_missing(rows, revision, object)).collect()
+    }
+
+    fn is_missing(&self, rows: &Rows, revision: &Revision, object: &Object) -> bool {
+        let Some(row) = rows.get(object.reference()) else { return true };
+        let ours = self.journal.owned_fields.get(&object.reference().to_string());
+        let drifted = ours.is_some() && row.owned_fields.is_some() && ours != row.owned_fields.as_ref();
+        row.revision.as_deref() != Some(revision.key.id.as_str()) || drifted
+    }
+}
+
+/// What one pass does: writes in order, then one report.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The step of the order protocol.
+    pub decision: Decision<Release, String>,
+    /// Everything the user should know.
+    pub findings: Vec<Finding>,
+    /// The writes, in order; the pass stops at the first that fails.
+    pub deeds: Vec<Deed>,
+    /// How well the installed or attempted revision works.
+    pub health: Option<Health>,
+    /// The original's phase of it.
+    pub phase: Phase,
+}
+
+impl Plan {
+    /// Decides one pass. Total: every branch ends in the same `Plan`.
+    pub fn new(scene: &Scene, judge: &dyn Judge, mut findings: Vec<Finding>, rendered: &Rendered) -> Self {
+        let view = scene.view();
+        let record = view.records.of(scene.driver);
+        let worst = findings.iter().map(|finding| finding.verdict).max();
+        if let Some(until) = scene.paused_until() {
+            findings.push(Finding::hands_off(
+                &reasons::PAUSED,
+                format!("paused until {until}; remove the annotation to go on"),
+            ));
+        }
+        // A finding that holds takes the candidates away: what is installed is repaired, nothing new starts.
+        let free = worst < Some(Verdict::Hold);
+        let candidate =
+            |revision: &Option<Revision>| revision.as_ref().filter(|_| free).map(|r| r.key.clone());
+        let candidates =
+            Candidates { wanted: candidate(&rendered.wanted), fallback: candidate(&rendered.fallback) };
+        let attempted = record.rolling().cloned();
+        let installed = record.installed.clone().or_else(|| scene.journal.installed.clone());
+        let seen = Seen {
+            quiet: scene.quarantined
+                || scene.paused_until().is_some()
+                || findings.iter().any(|finding| finding.verdict == Verdict::HandsOff),
+            objects: scene.objects(),
+            installed: scene.progress(installed.as_ref(), judge),
+            attempted: scene.progress(attempted.as_ref(), judge),
+            others: scene.others,
+            volumes: match &scene.volumes {
+                Reading::Unreadable(_) => Look::Unreadable,
+                Reading::Present(volumes) if !volumes.is_empty() => Look::Something,
+                Reading::Present(_) | Reading::Absent => Look::Nothing,
+            },
+            journal_installed: scene.journal.installed.clone(),
+            journal_empty: scene.journal.is_clear(),
+        };
+        let decision = order::decide(scene.driver, &view, &seen, &candidates);
+        let watched = attempted.or(installed);
+        let watched = watched.and_then(|key| scene.journal.revision(&key.id));
+        let health = watched.map(|revision| judge.health(revision));
+        let deeds = deeds::deeds(scene, judge, &decision, rendered, record, seen.quiet || !free);
+        let said = findings.iter().any(|finding| finding.verdict >= Verdict::Hold);
+        if let Some(held) = decision.held.filter(|held| !(said && *held == Held::InputsUnresolved)) {
+            findings.push(status::held(scene, held));
+        }
+        let phase = status::phase(&decision, health.as_ref(), &findings);
+        Plan { decision, findings, deeds, health, phase }
+    }
+
+    /// Whether anything is under way that the next pass must look at soon, without being woken.
+    pub fn waits(&self) -> bool {
+        self.decision.record.attempt.is_some() || !self.deeds.is_empty()
+    }
+}

@@ -1,0 +1,290 @@
+//! The record and the condition that a pass reports.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use vdo_api::condition::{self, clip, name_some};
+use vdo_api::status::{Attempt, DriverRecord, Installed, Phase, Refused, RefusedKind, Verb as StoredVerb};
+use vdo_api::{Condition, Reason, Truth};
+use vdo_compat::{Driver, Release};
+
+use super::view::ready_condition;
+use super::{Health, Plan, Scene, reasons};
+use crate::finding::worst;
+use crate::order::{Decision, Held, Record, Refusal, Step, Verb};
+use crate::{Finding, Reading, Verdict};
+
+/// What a driver operator writes into the status of the VDOConfig: always its whole part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusPart {
+    /// The record of the driver.
+    pub record: DriverRecord,
+    /// `CPIReady` or `CSIReady`.
+    pub ready: Condition,
+}
+
+impl Plan {
+    /// The part to report. `done` says whether every deed succeeded; if not, the record stays as it was read.
+    pub fn status(&self, scene: &Scene, done: bool) -> StatusPart {
+        let stored = stored(scene);
+        let before = scene.view();
+        let before = before.records.of(scene.driver);
+        let record = if done { &self.decision.record } else { before };
+        let ready = self.ready(scene, record);
+        let record = DriverRecord {
+            observed_generation: scene.config.metadata.generation,
+            phase: Some(self.phase),
+            status_msg: Some(clip(&ready.message, condition::MESSAGE_LIMIT)),
+            installed: installed(scene, &stored, record),
+            attempt: attempt(scene, &stored, before, record),
+            refused: self.refused(scene, &stored, record),
+        };
+        StatusPart { record, ready }
+    }
+
+    fn ready(&self, scene: &Scene, record: &Record<Release, String>) -> Condition {
+        let (truth, reason, message) = self.verdict(scene, record);
+        let new = Condition::new(
+            ready_condition(scene.driver),
+            truth,
+            reason,
+            &message,
+            record.ready_generation,
+            Time(scene.now),
+        );
+        let previous = scene.config.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        condition::merge(previous, vec![new]).remove(0)
+    }
+
+    /// Whether the driver works, and the one thing the user should read about it.
+    fn verdict(&self, scene: &Scene, record: &Record<Release, String>) -> (Truth, &'static Reason, String) {
+        let name = scene.driver.name();
+        let truth = Truth::from(record.ready);
+        let finding = worst(&self.findings);
+        let waits = match &self.health {
+            Some(Health::Waits(why)) => Some(why.as_str()),
+            Some(Health::Works) | None => None,
+        };
+        if let Some(finding) = finding.filter(|f| f.verdict >= Verdict::Hold) {
+            let message = match (record.ready, &record.installed) {
+                (true, Some(key)) => format!("{name} {} works; {}", key.release, finding.message),
+                (_, _) => finding.message.clone(),
+            };
+            return (truth, finding.reason, message);
+        }
+        if let Some(target) = record.rolling() {
+            let waits = waits.unwrap_or("its objects are being applied");
+            let message = format!("{name} {} is being rolled out: {waits}", target.release);
+            return (truth, &reasons::ROLLING_OUT, message);
+        }
+        if record.removing() {
+            return (truth, &reasons::REMOVING, format!("{name} is being removed"));
+        }
+        match (&record.installed, waits) {
+            (Some(key), None) if record.ready => {
+                let advice = finding.map(|f| format!("; {}", f.message)).unwrap_or_default();
+                (truth, &reasons::INSTALLED, format!("{name} {} works{advice}", key.release))
+            }
+            (Some(key), waits) => {
+                let waits = waits.unwrap_or("some of its objects are missing and are put back");
+                (truth, &reasons::NOT_WORKING, format!("{name} {}: {waits}", key.release))
+            }
+            (None, _) => (truth, &reasons::NOT_WANTED, format!("{name} is not installed")),
+        }
+    }
+
+    fn refused(
+        &self,
+        scene: &Scene,
+        stored: &DriverRecord,
+        record: &Record<Release, String>,
+    ) -> Vec<Refused> {
+        let of = |kind: RefusedKind, refusal: &Option<Refusal<Release, String>>| {
+            let refusal = refusal.as_ref()?;
+            let old = stored.refused.iter().find(|old| {
+                old.kind == kind && old.revision == refusal.key.id && old.generation == refusal.generation
+            });
+            Some(old.cloned().unwrap_or_else(|| Refused {
+                kind,
+                release: refusal.key.release.to_string(),
+                revision: refusal.key.id.clone(),
+                generation: refusal.generation,
+                reason: "RolloutTimedOut".to_owned(),
+                message: match &self.health {
+                    Some(Health::Waits(why)) => clip(why, 1024),
+                    Some(Health::Works) | None => String::new(),
+                },
+                since: Time(scene.now),
+            }))
+        };
+        [
+            of(RefusedKind::Release, &record.refused_release),
+            of(RefusedKind::Configuration, &record.refused_configuration),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// The record as it stands in status.
+fn stored(scene: &Scene) -> DriverRecord {
+    let status = scene.config.status.as_ref();
+    let record = match scene.driver {
+        Driver::Cpi => status.and_then(|s| s.cpi.as_ref()).map(|cpi| &cpi.record),
+        Driver::Csi => status.and_then(|s| s.csi.as_ref()).map(|csi| &csi.record),
+    };
+    record.cloned().unwrap_or_default()
+}
+
+fn installed(scene: &Scene, stored: &DriverRecord, record: &Record<Release, String>) -> Option<Installed> {
+    let key = record.installed.as_ref()?;
+    let old = stored.installed.as_ref().filter(|old| old.revision == key.id);
+    Some(old.cloned().unwrap_or_else(|| Installed {
+        release: key.release.to_string(),
+        revision: key.id.clone(),
+        since: Time(scene.now),
+    }))
+}
+
+/// The claim. One that was there keeps its time and its deadline: a deadline that moved would never pass.
+fn attempt(
+    scene: &Scene,
+    stored: &DriverRecord,
+    before: &Record<Release, String>,
+    record: &Record<Release, String>,
+) -> Option<Attempt> {
+    let attempt = record.attempt.as_ref()?;
+    let same = before.attempt.as_ref().is_some_and(|b| b.verb == attempt.verb && b.target == attempt.target);
+    if let Some(old) = stored.attempt.as_ref().filter(|_| same) {
+        return Some(old.clone());
+    }
+    let deadline = scene.now.saturating_add(SignedDuration::from_secs(scene.deadline_seconds));
+    Some(Attempt {
+        verb: match attempt.verb {
+            Verb::Roll => StoredVerb::Roll,
+            Verb::Remove => StoredVerb::Remove,
+        },
+        release: attempt.target.as_ref().map(|key| key.release.to_string()),
+        revision: attempt.target.as_ref().map(|key| key.id.clone()),
+        generation: scene.config.metadata.generation.unwrap_or_default(),
+        holder: scene.holder.clone(),
+        since: Time(scene.now),
+        deadline: Time(deadline.unwrap_or(Timestamp::MAX)),
+    })
+}
+
+/// The original's phase.
+pub(super) fn phase(
+    decision: &Decision<Release, String>,
+    health: Option<&Health>,
+    findings: &[Finding],
+) -> Phase {
+    let record = &decision.record;
+    let held = findings.iter().any(|finding| finding.verdict >= Verdict::Hold);
+    match (&record.installed, record.rolling()) {
+        (_, Some(_)) if matches!(decision.step, Step::Apply { .. } | Step::Claim { .. }) => Phase::Deploying,
+        (_, Some(_)) => Phase::Deployed,
+        (Some(_), None) if health == Some(&Health::Works) => Phase::Configured,
+        (Some(_), None) => Phase::Failed,
+        (None, None) if held && decision.held == Some(Held::InputsUnresolved) => Phase::Failed,
+        (None, None) => Phase::Configuring,
+    }
+}
+
+/// Why the order protocol holds, in words that name what is waited for.
+pub(super) fn held(scene: &Scene, held: Held) -> Finding {
+    let name = scene.driver.name();
+    let status = scene.config.status.as_ref();
+    let gates = status.and_then(|s| s.gates.as_ref());
+    let gate = gates.and_then(|gates| match scene.driver {
+        Driver::Cpi => gates.cpi.as_ref(),
+        Driver::Csi => gates.csi.as_ref(),
+    });
+    let said = gate.map(|gate| gate.message.as_str()).filter(|message| !message.is_empty());
+    let release = gate.and_then(|gate| gate.release.as_deref()).unwrap_or("(none)");
+    let hold = |reason: &'static Reason, message: String| Finding::hold(reason, message);
+    match held {
+        Held::GatesOfAnotherGeneration => hold(
+            &reasons::WAITS_FOR_GATES,
+            "vdo-core has not decided about this generation yet; are its pods running?".to_owned(),
+        ),
+        Held::NoRelease | Held::NotChosen => hold(
+            &reasons::NO_RELEASE_FITS,
+            said.map_or_else(
+                || format!("no release of {name} fits; see CompatibilityResolved"),
+                str::to_owned,
+            ),
+        ),
+        Held::GateClosed | Held::Leaving => hold(
+            &reasons::GATE_HELD,
+            said.map_or_else(|| format!("{name} {release} is held by vdo-core"), str::to_owned),
+        ),
+        Held::Downgrade | Held::BelowAttempt => hold(
+            &reasons::DOWNGRADE_NOT_ASKED,
+            format!(
+                "{name} {release} is older than what is there; pin it with {} if you mean it",
+                scene.driver.pin_field()
+            ),
+        ),
+        Held::Refused => {
+            hold(&reasons::REVISION_REFUSED, format!("{name} {release} was rolled back; {}", refusal(scene)))
+        }
+        Held::InputsUnresolved => {
+            hold(&reasons::OBJECTS_UNREADABLE, format!("what {name} is rendered from is not complete yet"))
+        }
+        Held::CpiRolling
+        | Held::CpiNotInstalled
+        | Held::CpiOtherRelease
+        | Held::CpiNotReady
+        | Held::CpiSilent => hold(&reasons::CPI_NOT_READY, format!("{name} waits for CPI; see CPIReady")),
+        Held::CpiStillThere => hold(
+            &reasons::CPI_STILL_THERE,
+            format!("{name} waits until the CPI that is not wanted any more is gone"),
+        ),
+        Held::NeedsCpi | Held::NodesWaitForCpi => hold(
+            &reasons::CLOUD_PROVIDER_REQUIRED,
+            format!("{name} {release} needs a cloud provider; set spec.cloudProvider"),
+        ),
+        Held::CsiStillThere | Held::CsiObjectsSeen | Held::CsiObjectsUnreadable => hold(
+            &reasons::CSI_STILL_THERE,
+            "CPI stays until CSI is gone; remove spec.storageProvider first".to_owned(),
+        ),
+        Held::Volumes => hold(&reasons::VOLUMES_EXIST, volumes(scene)),
+        Held::VolumesUnreadable => hold(
+            &reasons::OBJECTS_UNREADABLE,
+            format!("whether volumes of {name} exist could not be read: {}", unreadable(&scene.volumes)),
+        ),
+        Held::ObjectsUnreadable => hold(
+            &reasons::OBJECTS_UNREADABLE,
+            format!("the objects of {name} could not be read: {}", unreadable(&scene.rows)),
+        ),
+        Held::Quiet => Finding::advise(
+            &reasons::SETTLING,
+            "waits until no request of the replica before can be under way".to_owned(),
+        ),
+    }
+}
+
+fn refusal(scene: &Scene) -> String {
+    let stored = stored(scene);
+    match stored.refused.last() {
+        Some(refused) if !refused.message.is_empty() => refused.message.clone(),
+        Some(_) | None => "see its events".to_owned(),
+    }
+}
+
+fn volumes(scene: &Scene) -> String {
+    let volumes = scene.volumes.present().cloned().unwrap_or_default();
+    format!(
+        "{} volumes need the driver ({}); delete them, or set spec.deletionPolicy to Orphan",
+        volumes.len(),
+        name_some(&volumes)
+    )
+}
+
+fn unreadable<T>(reading: &Reading<T>) -> &str {
+    match reading {
+        Reading::Unreadable(why) => why,
+        Reading::Present(_) | Reading::Absent => "no answer yet",
+    }
+}
