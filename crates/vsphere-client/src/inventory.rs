@@ -1,0 +1,343 @@
+//! Datacenters and virtual machines.
+
+use std::collections::HashMap;
+
+use crate::error::Error;
+use crate::properties::{Object, Query, Walk};
+use crate::session::Session;
+use crate::soap::{Fault, Reference, Request};
+use crate::uuid::Uuid;
+
+/// Folders inside of folders that a path may have. vCenter allows far fewer in practice.
+const PATH_DEPTH: usize = 64;
+
+/// A datacenter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datacenter {
+    pub(crate) reference: Reference,
+    /// Its name, as vCenter stores it: a slash in a name is `%2f`.
+    pub name: String,
+    /// Where it is, such as `/folder/dc`, with names as vCenter stores them.
+    pub path: String,
+}
+
+/// Something that is there and that the account may not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The object as vCenter names it, such as `Folder:group-d1`.
+    pub object: String,
+    /// The privilege that would help.
+    pub privilege: String,
+}
+
+/// The datacenters that an account can see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Datacenters {
+    /// Those whose place is known, by path.
+    pub found: Vec<Datacenter>,
+    /// What could not be read: a datacenter that was not found may be there.
+    pub unreadable: Vec<Denied>,
+}
+
+/// What a name or a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatacenterMatch<'a> {
+    /// This one.
+    One(&'a Datacenter),
+    /// Several of that name: a path would tell them apart.
+    Ambiguous(Vec<&'a Datacenter>),
+    /// None, and all was read.
+    Missing,
+    /// None of those that could be read; this one could not.
+    Unreadable(&'a Denied),
+}
+
+impl Datacenters {
+    /// Finds a datacenter by its path (`/folder/dc`, the first slash may be missing) or by a name without a
+    /// slash, wherever it is. Case matters, as it does to the drivers.
+    pub fn select(&self, wanted: &str) -> DatacenterMatch<'_> {
+        let matches: Vec<_> = if wanted.contains('/') {
+            let wanted: Vec<_> = steps(wanted).collect();
+            self.found
+                .iter()
+                .filter(|datacenter| steps(&datacenter.path).eq(wanted.iter().cloned()))
+                .collect()
+        } else {
+            let wanted = plain(wanted);
+            self.found.iter().filter(|datacenter| plain(&datacenter.name) == wanted).collect()
+        };
+        match (matches.as_slice(), self.unreadable.first()) {
+            ([one], _) => DatacenterMatch::One(one),
+            ([], Some(denied)) => DatacenterMatch::Unreadable(denied),
+            ([], None) => DatacenterMatch::Missing,
+            (_, _) => DatacenterMatch::Ambiguous(matches),
+        }
+    }
+}
+
+fn steps(path: &str) -> impl Iterator<Item = String> {
+    path.split('/').filter(|step| !step.is_empty()).map(plain)
+}
+
+/// A name as a person reads it: vCenter stores slash, backslash and percent sign escaped.
+fn plain(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(position) = rest.find('%') {
+        text.push_str(&rest[..position]);
+        let escaped = rest.get(position..position + 3).unwrap_or_default().to_ascii_lowercase();
+        let (c, length) = match escaped.as_str() {
+            "%2f" => ('/', 3),
+            "%5c" => ('\\', 3),
+            "%25" => ('%', 3),
+            _ => ('%', 1),
+        };
+        text.push(c);
+        rest = &rest[position + length..];
+    }
+    text.push_str(rest);
+    text
+}
+
+/// Whether a machine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerState {
+    /// Powered on.
+    On,
+    /// Powered off.
+    Off,
+    /// Suspended.
+    Suspended,
+    /// Not readable, or a state we do not know.
+    Unknown,
+}
+
+/// Whether VMware Tools run in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolsState {
+    /// Running, also while a script of theirs is executed.
+    Running,
+    /// Not running or not installed.
+    NotRunning,
+    /// Not readable, or a state we do not know.
+    Unknown,
+}
+
+/// A virtual machine, as small as thousands of them should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vm {
+    /// Its identifier in vCenter, such as `vm-42`.
+    pub id: Box<str>,
+    /// Its name in the inventory.
+    pub name: Box<str>,
+    /// Its SMBIOS identity, which a Node reports in this or in [swapped](Uuid::swapped) order. Absent while a
+    /// machine is being made or its files are out of reach.
+    pub bios_uuid: Option<Uuid>,
+    /// Its identity within vCenter.
+    pub instance_uuid: Option<Uuid>,
+    /// The host name that the guest reports, if its tools have run.
+    pub guest_host_name: Option<Box<str>>,
+    /// Whether VMware Tools run.
+    pub tools: ToolsState,
+    /// Whether it runs.
+    pub power: PowerState,
+    /// Its datacenter: the position in what was asked for.
+    pub datacenter: u16,
+}
+
+/// The machines of some datacenters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vms {
+    /// One row per machine, in vCenter's order.
+    pub rows: Vec<Vm>,
+    /// Machines of which some property may not be read; their rows have what could be.
+    pub unreadable: u32,
+    /// The first of them.
+    pub first_unreadable: Option<Denied>,
+    /// How many pages were read.
+    pub pages: u32,
+}
+
+const NAME: &str = "name";
+const PARENT: &str = "parent";
+const BIOS_UUID: &str = "config.uuid";
+const INSTANCE_UUID: &str = "config.instanceUuid";
+const HOST_NAME: &str = "guest.hostName";
+const TOOLS: &str = "guest.toolsRunningStatus";
+const POWER: &str = "runtime.powerState";
+
+impl Session {
+    /// Reads every datacenter that the account can see. One call per page of folders and datacenters.
+    pub async fn fetch_datacenters(&self) -> Result<Datacenters, Error> {
+        let root = &self.service.root_folder;
+        let read: &[(&str, &[&str])] = &[("Folder", &[NAME, PARENT]), ("Datacenter", &[NAME, PARENT])];
+        let query = Query { from: root, walk: Walk::Folders, read };
+        let mut tree = Tree::default();
+        self.read_pages(&query, self.target().limits.pages, &mut |object| tree.add(object)).await?;
+        Ok(tree.datacenters(root))
+    }
+
+    /// Reads the machines of some datacenters: per datacenter a view, a call per page, and the view's end.
+    ///
+    /// A caller that stops waiting leaves a view in vCenter, until the session ends.
+    pub async fn fetch_vms(&self, datacenters: &[&Datacenter]) -> Result<Vms, Error> {
+        let mut vms = Vms::default();
+        for (position, datacenter) in datacenters.iter().enumerate() {
+            let position = u16::try_from(position).unwrap_or(u16::MAX);
+            let view = self.open_view(&datacenter.reference).await?;
+            let read: &[(&str, &[&str])] =
+                &[("VirtualMachine", &[NAME, BIOS_UUID, INSTANCE_UUID, HOST_NAME, TOOLS, POWER])];
+            let query = Query { from: &view, walk: Walk::View, read };
+            let most = self.target().limits.pages.saturating_sub(vms.pages);
+            let outcome = self.read_pages(&query, most, &mut |object| vms.add(object, position)).await;
+            if outcome.as_ref().err().is_none_or(still_connected) {
+                // The view goes with the session at the latest; what was read is worth more than this answer.
+                let _ = self.ask(Request::on(&view, "DestroyView")?, |_| Ok(())).await;
+            }
+            vms.pages += outcome.map_err(|error| match error {
+                Error::TooManyPages { .. } => Error::TooManyPages { limit: self.target().limits.pages },
+                other => other,
+            })?;
+        }
+        vms.rows.shrink_to_fit();
+        Ok(vms)
+    }
+
+    async fn open_view(&self, container: &Reference) -> Result<Reference, Error> {
+        const METHOD: &str = "CreateContainerView";
+        let mut request = Request::on(&self.service.view_manager, METHOD)?;
+        request.object("container", container)?;
+        request.value("type", "VirtualMachine")?;
+        request.value("recursive", "true")?;
+        let mut view = None;
+        self.ask(request, |answer| {
+            answer.children(|answer, tag| {
+                if tag.vim() == "returnval" {
+                    view = Some(answer.reference(tag)?);
+                }
+                Ok(())
+            })
+        })
+        .await?;
+        view.ok_or(Error::Malformed { method: METHOD, why: "it has no view" })
+    }
+}
+
+/// Whether another call over the same session makes sense after this error.
+fn still_connected(error: &Error) -> bool {
+    match error {
+        Error::NoPermission { .. }
+        | Error::TooLarge { .. }
+        | Error::TooManyPages { .. }
+        | Error::Fault { .. }
+        | Error::Malformed { .. }
+        | Error::Unwritable { .. } => true,
+        Error::NameNotResolved { .. }
+        | Error::Refused { .. }
+        | Error::Unreachable { .. }
+        | Error::Timeout { .. }
+        | Error::NotTls { .. }
+        | Error::TlsFailed { .. }
+        | Error::Untrusted { .. }
+        | Error::InvalidLogin
+        | Error::NotAuthenticated
+        | Error::TooOld { .. }
+        | Error::NotVCenter { .. }
+        | Error::Throttled { .. }
+        | Error::Setup { .. } => false,
+    }
+}
+
+fn denied(object: &Reference, fault: &Fault) -> Denied {
+    let privilege =
+        if fault.privilege.is_empty() { "System.Read".to_string() } else { fault.privilege.clone() };
+    Denied { object: fault.object.as_ref().unwrap_or(object).shown(), privilege }
+}
+
+/// Folders and datacenters with their parents.
+#[derive(Default)]
+struct Tree {
+    names: HashMap<Reference, (String, Option<Reference>)>,
+    unreadable: Vec<Denied>,
+}
+
+impl Tree {
+    fn add(&mut self, mut object: Object) {
+        if let Some(fault) = &object.missing {
+            self.unreadable.push(denied(&object.reference, fault));
+        }
+        let name = object.take(NAME).map(|value| value.text);
+        let parent = object.take(PARENT).and_then(|value| value.reference());
+        if let Some(name) = name {
+            self.names.insert(object.reference, (name, parent));
+        }
+    }
+
+    fn datacenters(mut self, root: &Reference) -> Datacenters {
+        let mut found = Vec::new();
+        for (reference, (name, _)) in &self.names {
+            if &*reference.kind != "Datacenter" {
+                continue;
+            }
+            match self.path(reference, root) {
+                Ok(path) => found.push(Datacenter { reference: reference.clone(), name: name.clone(), path }),
+                Err(hidden) => {
+                    self.unreadable
+                        .push(Denied { object: hidden.shown(), privilege: "System.View".to_string() });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        self.unreadable.sort_by(|a, b| a.object.cmp(&b.object));
+        self.unreadable.dedup();
+        Datacenters { found, unreadable: self.unreadable }
+    }
+
+    /// The path from the root, or the object on the way that is not known.
+    fn path(&self, of: &Reference, root: &Reference) -> Result<String, Reference> {
+        let mut names = Vec::new();
+        let mut here = of;
+        while here != root {
+            let (name, parent) = self.names.get(here).ok_or_else(|| here.clone())?;
+            names.push(name.as_str());
+            here = parent.as_ref().filter(|_| names.len() < PATH_DEPTH).ok_or_else(|| here.clone())?;
+        }
+        names.push("");
+        names.reverse();
+        Ok(names.join("/"))
+    }
+}
+
+impl Vms {
+    fn add(&mut self, mut object: Object, datacenter: u16) {
+        if let Some(fault) = &object.missing {
+            self.unreadable += 1;
+            self.first_unreadable.get_or_insert_with(|| denied(&object.reference, fault));
+        }
+        let mut text = |name: &str| object.take(name).map(|value| value.text).unwrap_or_default();
+        let host_name = text(HOST_NAME);
+        let row = Vm {
+            name: text(NAME).into(),
+            bios_uuid: Uuid::parse(&text(BIOS_UUID)),
+            instance_uuid: Uuid::parse(&text(INSTANCE_UUID)),
+            guest_host_name: (!host_name.is_empty()).then(|| host_name.into()),
+            tools: match text(TOOLS).as_str() {
+                "guestToolsRunning" | "guestToolsExecutingScripts" => ToolsState::Running,
+                "guestToolsNotRunning" => ToolsState::NotRunning,
+                _ => ToolsState::Unknown,
+            },
+            power: match text(POWER).as_str() {
+                "poweredOn" => PowerState::On,
+                "poweredOff" => PowerState::Off,
+                "suspended" => PowerState::Suspended,
+                _ => PowerState::Unknown,
+            },
+            id: object.reference.id,
+            datacenter,
+        };
+        self.rows.push(row);
+    }
+}
+
+#[cfg(test)]
+mod tests;
