@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/find"
@@ -48,10 +49,11 @@ var (
 
 // inventory makes virtual machines and remembers them in the order they were made.
 type inventory struct {
-	client *vim25.Client
-	seed   string
-	file   string
-	sites  map[string]*site
+	client   *vim25.Client
+	registry *simulator.Registry
+	seed     string
+	file     string
+	sites    map[string]*site
 
 	mu   sync.Mutex
 	rows []machine
@@ -71,7 +73,10 @@ func newInventory(model *simulator.Model, o inventoryOptions) (*inventory, error
 	if err != nil {
 		return nil, err
 	}
-	inv := &inventory{client: client, seed: o.seed, file: o.file, sites: map[string]*site{}, refs: map[string]*object.VirtualMachine{}}
+	inv := &inventory{
+		client: client, registry: model.Map(), seed: o.seed, file: o.file,
+		sites: map[string]*site{}, refs: map[string]*object.VirtualMachine{},
+	}
 	for i, name := range o.datacenters {
 		if err := inv.open(ctx, fmt.Sprintf("DC%d", i), name); err != nil {
 			return nil, fmt.Errorf("datacenter %s: %w", name, err)
@@ -125,7 +130,7 @@ func (inv *inventory) open(ctx context.Context, made, wanted string) error {
 		if err != nil {
 			return err
 		}
-		if err := task.Wait(ctx); err != nil {
+		if _, err := inv.finish(task); err != nil {
 			return err
 		}
 	}
@@ -137,7 +142,8 @@ func (inv *inventory) open(ctx context.Context, made, wanted string) error {
 	if err != nil {
 		return err
 	}
-	return task.Wait(ctx)
+	_, err = inv.finish(task)
+	return err
 }
 
 // folder finds or makes a folder for datacenters; nil stands for the root folder.
@@ -217,16 +223,16 @@ func (inv *inventory) create(ctx context.Context, m machine) error {
 	if err != nil {
 		return err
 	}
-	result, err := task.WaitForResult(ctx)
+	made, err := inv.finish(task)
 	if err != nil {
 		return err
 	}
-	vm := object.NewVirtualMachine(inv.client, result.Result.(types.ManagedObjectReference))
+	vm := object.NewVirtualMachine(inv.client, made.(types.ManagedObjectReference))
 	if m.Power == powerOn {
 		if task, err = vm.PowerOn(ctx); err != nil {
 			return err
 		}
-		if err := task.Wait(ctx); err != nil {
+		if _, err := inv.finish(task); err != nil {
 			return err
 		}
 	}
@@ -273,6 +279,24 @@ func (inv *inventory) spec(m machine, place *site) (types.VirtualMachineConfigSp
 	return spec, nil
 }
 
+// finish waits for a task. The simulator's own ways poll so slowly that 5,000 machines take minutes.
+func (inv *inventory) finish(reference *object.Task) (types.AnyType, error) {
+	task, found := inv.registry.Get(reference.Reference()).(*simulator.Task)
+	if !found {
+		return nil, fmt.Errorf("no task %s", reference.Reference())
+	}
+	for ; ; time.Sleep(100 * time.Microsecond) {
+		var info types.TaskInfo
+		inv.registry.WithLock(&simulator.Context{Map: inv.registry}, task, func() { info = task.Info })
+		switch info.State {
+		case types.TaskInfoStateSuccess:
+			return info.Result, nil
+		case types.TaskInfoStateError:
+			return nil, errors.New(info.Error.LocalizedMessage)
+		}
+	}
+}
+
 func (inv *inventory) derive(kind, name string) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(inv.seed+"/"+kind+"/"+name)).String()
 }
@@ -294,13 +318,13 @@ func (inv *inventory) drop(ctx context.Context, name string) error {
 				return err
 			}
 			// It may have been switched off by a client.
-			_ = task.Wait(ctx)
+			_, _ = inv.finish(task)
 		}
 		task, err := vm.Destroy(ctx)
 		if err != nil {
 			return err
 		}
-		if err := task.Wait(ctx); err != nil {
+		if _, err := inv.finish(task); err != nil {
 			return err
 		}
 		inv.rows = append(inv.rows[:i:i], inv.rows[i+1:]...)
