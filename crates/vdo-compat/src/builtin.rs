@@ -190,3 +190,6 @@ fn csi_row(facts: &CsiFacts) -> Row {
         evidence: Evidence { kubernetes: backing(facts.kubernetes_by), vsphere: backing(facts.vsphere_by) },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,14 +43,14 @@ fn choice(chosen: &Chosen) -> String {
         (ChosenBy::Pin, _) => {
             format!("{driver} {release} is what {} asks for, and it fits", driver.pin_field())
         }
-        (ChosenBy::Matrix, None) => format!("{driver} {release} is the newest release that fits"),
         (ChosenBy::Matrix, Some(installed)) if installed == release => {
             format!("{driver} {release} is installed and fits")
         }
-        (ChosenBy::Matrix, Some(installed)) => {
-            format!("{driver} {release} is the newest release that fits; it follows {installed}")
-        }
+        (ChosenBy::Matrix, Some(_) | None) => format!("{driver} {release} is the newest release that fits"),
     };
+    if let Some(left) = &chosen.left {
+        append(&mut text, format_args!("; it follows what is installed: {}", misfit(left)));
+    }
     if let Some(reason) = &chosen.row.marks.known_bad {
         append(&mut text, format_args!("; it is known to be bad: {reason}"));
     }
@@ -122,3 +122,6 @@ fn remedy(no_match: &NoMatch) -> String {
 fn append(text: &mut String, more: std::fmt::Arguments<'_>) {
     text.write_fmt(more).expect("a String takes what is written to it");
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,7 @@ pub struct Matrix {
     pub serial: Option<u64>,
     /// Short SHA-256 of the content. For telling matrices apart, not for trusting one.
     pub digest: String,
-    /// The rows, in any order.
+    /// The rows, in any order, at most one for each release of a driver.
     pub rows: Vec<Row>,
 }
 

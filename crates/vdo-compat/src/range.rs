@@ -74,13 +74,13 @@ impl<V: Version> FromStr for Line<V> {
 
 impl<V: Version> fmt::Display for Line<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, number) in self.first.numbers()[..self.width].iter().enumerate() {
-            if at > 0 {
-                f.write_str(".")?;
-            }
-            write!(f, "{number}")?;
+        let numbers = self.first.numbers();
+        if numbers[3] > 0 {
+            // The fourth number has a spelling of its own.
+            return write!(f, "{}", self.first);
         }
-        Ok(())
+        let written: Vec<_> = numbers[..self.width].iter().map(u32::to_string).collect();
+        f.write_str(&written.join("."))
     }
 }
 
@@ -198,3 +198,6 @@ impl<V: Version> Serialize for Range<V> {
         range.end()
     }
 }
+
+#[cfg(test)]
+mod tests;

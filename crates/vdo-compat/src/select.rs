@@ -120,6 +120,8 @@ pub struct Chosen {
     pub chosen_by: ChosenBy,
     /// What was installed when it was chosen.
     pub installed: Option<Release>,
+    /// Why the installed release is left, if it no longer fits.
+    pub left: Option<Misfit>,
     /// The newest release that would fit too, if it is newer than the chosen one.
     pub newer: Option<Release>,
     /// What the row says about clusters like this one.
@@ -140,6 +142,16 @@ pub enum ChosenBy {
     Matrix,
     /// The user, by a pin.
     Pin,
+}
+
+impl ChosenBy {
+    /// The name shown in status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Matrix => "Matrix",
+            Self::Pin => "Pin",
+        }
+    }
 }
 
 /// Nothing fits, and why.
@@ -300,7 +312,15 @@ fn chosen(row: &Row, matrix: &Matrix, cluster: &Cluster, request: &Request) -> S
         caution.kubernetes.holds(&cluster.kubernetes)
             && cluster.vcenters.iter().any(|vcenter| caution.vsphere.holds(&vcenter.version))
     });
+    let left = request.installed.filter(|installed| *installed != row.release).and_then(|release| {
+        let why = match matrix.row(row.driver, release) {
+            Some(installed) => outside(installed, cluster).next()?.0,
+            None => Why::NotInMatrix,
+        };
+        Some(Misfit { driver: row.driver, release, why })
+    });
     Selection::Chosen(Box::new(Chosen {
+        left,
         chosen_by: if request.pin.is_some() { ChosenBy::Pin } else { ChosenBy::Matrix },
         installed: request.installed,
         newer: newest.filter(|newest| *newest > row.release),
@@ -404,4 +424,4 @@ fn outside_kubernetes(needs: Range<KubernetesVersion>, runs: KubernetesVersion) 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

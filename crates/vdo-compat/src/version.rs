@@ -192,9 +192,9 @@ impl Version for VsphereVersion {
     fn read(text: &str) -> Result<(Self, usize), VersionError> {
         let refused = || VersionError::new(Self::EXPECTED, text);
         let (mut numbers, mut width, rest) = split(text).ok_or_else(refused)?;
-        // Anything may follow the numbers ("GA", "build-24022515", "(24022515)"), but not at once a word
-        // that makes a different version of it.
-        if rest.starts_with('.') || rest.starts_with('+') && rest.len() == 1 {
+        // Words may follow ("GA", "build-24022515"). A `.` leads to no number we could read, and a bare `+` means
+        // "or newer", which is a range.
+        if rest.starts_with('.') || rest == "+" {
             return Err(refused());
         }
         if width <= 3
@@ -332,3 +332,6 @@ fn update_number(rest: &str) -> Option<Option<u32>> {
     let digits: String = after.trim_start().chars().take_while(char::is_ascii_digit).collect();
     if digits.is_empty() { None } else { Some(digits.parse().ok()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,290 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::select::{Cluster, Request, Selection, Vcenter, Why, select};
+
+const PATH: &str = "https://manifests.example.org/driver.yaml";
+
+fn csi(entry: &str) -> String {
+    format!(r#"{{"CSI": {{"3.7.0": {entry}}}}}"#)
+}
+
+fn cpi(entry: &str) -> String {
+    format!(r#"{{"CPI": {{"1.36.0": {entry}}}}}"#)
+}
+
+const GOOD: &str = r#"{"vSphere": {"min": "7.0", "max": "9.0"}, "k8s": {"min": "1.33", "max": "1.36"},
+    "isCPIRequired": true, "deploymentPath": ["https://manifests.example.org/driver.yaml"]}"#;
+
+fn read(text: &str) -> Parsed {
+    parse(Source::ConfigMap, text).unwrap()
+}
+
+fn fault(text: &str) -> String {
+    parse(Source::ConfigMap, text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_matrix_of_both_drivers_is_read() {
+    let text = r#"{
+        "CSI": {"3.7.0": {"vSphere": {"min": "7.0.0", "max": "9.0"}, "k8s": {"min": "1.33", "max": "1.36"},
+                          "isCPIRequired": false, "deploymentPath": ["https://manifests.example.org/driver.yaml"]}},
+        "CPI": {"v1.36.0": {"vSphere": {"min": "6.7.3", "max": "100.0.0"}, "k8s": {"skewVersion": "1.36"},
+                            "deploymentPath": ["https://manifests.example.org/driver.yaml", "file:///b.yaml"]}}
+    }"#;
+    let Parsed { matrix, notes } = read(text);
+    assert_eq!((matrix.source, matrix.serial, matrix.digest.len()), (Source::ConfigMap, None, 16));
+    let [storage, cloud] = &matrix.rows[..] else { panic!("{matrix:?}") };
+
+    assert_eq!((storage.driver, storage.release.to_string()), (Driver::Csi, "3.7.0".into()));
+    assert_eq!(
+        (storage.kubernetes.to_string(), storage.vsphere.to_string()),
+        ("1.33 to 1.36".into(), "7.0.0 to 9.0".into())
+    );
+    assert!(!storage.needs_cpi);
+    assert_eq!(
+        (storage.rendering, storage.deployment_path.as_slice()),
+        (Rendering::BuiltIn, &[PATH.to_owned()][..])
+    );
+    assert_eq!(storage.evidence.kubernetes, Backing { grade: Grade::Stated, reference: "/CSI/3.7.0".into() });
+
+    assert_eq!((cloud.driver, cloud.release.to_string()), (Driver::Cpi, "1.36.0".into()));
+    assert_eq!(
+        (cloud.kubernetes.to_string(), cloud.vsphere.to_string()),
+        ("1.36".into(), "6.7.3 or newer".into())
+    );
+    assert!(!cloud.needs_cpi);
+    assert_eq!(cloud.deployment_path.len(), 2);
+
+    let notes: Vec<_> = notes.iter().map(|note| (note.at.as_str(), note.remark)).collect();
+    assert_eq!(
+        notes,
+        [
+            ("/CSI/3.7.0/deploymentPath", Remark::PathIgnored),
+            ("/CPI/v1.36.0/vSphere/max", Remark::NoUpperBound),
+            ("/CPI/v1.36.0/deploymentPath", Remark::PathIgnored),
+        ]
+    );
+}
+
+#[test]
+fn csi_needs_cpi_unless_its_entry_says_otherwise() {
+    let silent = GOOD.replace(r#""isCPIRequired": true,"#, "");
+    assert_ne!(silent, GOOD);
+    for (entry, needed) in [(silent.as_str(), true), (GOOD, true), (&GOOD.replace("true", "false"), false)] {
+        assert_eq!(read(&csi(entry)).matrix.rows[0].needs_cpi, needed, "{entry}");
+    }
+}
+
+#[test]
+fn releases_are_ordered_as_numbers_not_as_text() {
+    let text = format!(r#"{{"CSI": {{"3.9.0": {GOOD}, "3.10.0": {GOOD}}}}}"#);
+    let rows = read(&text).matrix.rows;
+    assert_eq!(
+        rows.iter().map(|row| row.release.to_string()).max_by_key(|text| text.parse::<Release>().unwrap()),
+        Some("3.10.0".into())
+    );
+    assert!(rows[1].release > rows[0].release);
+}
+
+#[test]
+fn a_release_that_nobody_builds_is_noted_and_refused_by_name() {
+    let Parsed { matrix, notes } = read(&format!(r#"{{"CSI": {{"2.7.0": {GOOD}}}}}"#));
+    assert_eq!(notes, [Note { at: "/CSI/2.7.0".into(), remark: Remark::NotRenderable }]);
+    let here = Cluster {
+        kubernetes: "1.34.1".parse().unwrap(),
+        vcenters: vec![Vcenter { name: "vc-1".into(), version: "8.0.3".parse().unwrap() }],
+    };
+    let Selection::NoMatch(no_match) = select(&matrix, Driver::Csi, &here, &Request::default()) else {
+        panic!("a bundle was chosen");
+    };
+    assert_eq!(no_match.misfits[0].why, Why::NotRenderable);
+}
+
+#[test]
+fn what_the_format_does_not_have_is_noted_and_passed_over() {
+    let text = format!(
+        r#"{{"CSX": {{"1.0.0": 7}}, "comment": "ours", "CSI": {{"3.7.0": {}}}}}"#,
+        GOOD.replacen(r#"{"vSphere": {"#, r#"{"note": null, "vSphere": {"step": 1, "#, 1)
+    );
+    let at: Vec<_> = read(&text).notes.into_iter().map(|note| (note.at, note.remark)).collect();
+    assert_eq!(
+        at,
+        [
+            ("/CSX".into(), Remark::UnknownField),
+            ("/comment".into(), Remark::UnknownField),
+            ("/CSI/3.7.0/note".into(), Remark::UnknownField),
+            ("/CSI/3.7.0/vSphere/step".into(), Remark::UnknownField),
+            ("/CSI/3.7.0/deploymentPath".into(), Remark::PathIgnored),
+        ]
+    );
+    // CPI has no isCPIRequired, and vSphere has no skewVersion.
+    let cloud = read(&cpi(GOOD));
+    assert!(
+        cloud.notes.contains(&Note { at: "/CPI/1.36.0/isCPIRequired".into(), remark: Remark::UnknownField })
+    );
+    assert_eq!(
+        Note { at: "/CSX".into(), remark: Remark::UnknownField }.to_string(),
+        "/CSX is not a field of this format and does nothing"
+    );
+}
+
+#[test]
+fn a_fault_is_named_with_its_place() {
+    let with = |from: &str, to: &str| {
+        let changed = GOOD.replacen(from, to, 1);
+        assert_ne!(changed, GOOD, "{from}");
+        csi(&changed)
+    };
+    for (text, words) in [
+        (with(r#""min": "7.0", "#, ""), "/CSI/3.7.0/vSphere has no min"),
+        (with(r#", "max": "9.0""#, ""), "/CSI/3.7.0/vSphere has no max"),
+        (with(r#""min": "1.33", "#, ""), "/CSI/3.7.0/k8s has no min"),
+        (with(r#""min": "1.33", "max": "1.36""#, ""), "/CSI/3.7.0/k8s has no min and max, nor skewVersion"),
+        (with(r#""vSphere""#, r#""vsphere""#), "/CSI/3.7.0 has no vSphere"),
+        (with(r#""k8s""#, r#""kubernetes""#), "/CSI/3.7.0 has no k8s"),
+        (with(r#""deploymentPath""#, r#""paths""#), "/CSI/3.7.0 has no deploymentPath"),
+        (with(r#""1.36""#, "1.36"), "/CSI/3.7.0/k8s/max is a number where a text in quotes belongs"),
+        (with(r#""1.36""#, "null"), "/CSI/3.7.0/k8s/max is null where a text in quotes belongs"),
+        (
+            with(r#""1.36""#, r#""latest""#),
+            "/CSI/3.7.0/k8s/max cannot be read: \"latest\" is not a Kubernetes version",
+        ),
+        (
+            with(r#""9.0""#, r#""9.0+""#),
+            "/CSI/3.7.0/vSphere/max cannot be read: \"9.0+\" is not a vSphere version",
+        ),
+        (with(r#""9.0""#, r#""6.7""#), "/CSI/3.7.0/vSphere has a min above its max"),
+        (with(r#""1.33""#, r#""1.37""#), "/CSI/3.7.0/k8s has a min above its max"),
+        (
+            with(r#""min": "1.33""#, r#""skewVersion": "1.33""#),
+            "/CSI/3.7.0/k8s has skewVersion and min or max; only one way to say it is allowed",
+        ),
+        (with("true", r#""yes""#), "/CSI/3.7.0/isCPIRequired is a text where true or false belongs"),
+        (
+            with(r#"["https://manifests.example.org/driver.yaml"]"#, "[]"),
+            "/CSI/3.7.0/deploymentPath is empty",
+        ),
+        (
+            with(r#"["https://manifests.example.org/driver.yaml"]"#, "\"x\""),
+            "/CSI/3.7.0/deploymentPath is a text where a list belongs",
+        ),
+        (with("https://manifests.example.org/driver.yaml", ""), "/CSI/3.7.0/deploymentPath/0 is empty"),
+        (
+            with(PATH, &"x".repeat(MAX_PATH_LENGTH + 1)),
+            "/CSI/3.7.0/deploymentPath/0 is longer than any matrix needs",
+        ),
+        (
+            with(&format!("[\"{PATH}\"]"), &format!("[{}\"b\"]", "\"a\",".repeat(MAX_PATHS))),
+            "/CSI/3.7.0/deploymentPath is longer than any matrix needs",
+        ),
+        (with(r#""isCPIRequired""#, r#""k8s": {}, "isCPIRequired""#), "/CSI/3.7.0 has \"k8s\" twice"),
+        (format!(r#"{{"CSI": {{"3.7.0": {GOOD}, "3.7.0": {GOOD}}}}}"#), "/CSI has \"3.7.0\" twice"),
+        (format!(r#"{{"CSI": {{"3.7.0": {GOOD}, "v3.7": {GOOD}}}}}"#), "/CSI has \"3.7.0\" twice"),
+        (
+            format!(r#"{{"CSI": {{"newest": {GOOD}}}}}"#),
+            "/CSI/newest cannot be read: \"newest\" is not a driver release",
+        ),
+        (
+            format!(r#"{{"CSI": {{"a/b~c": {GOOD}}}}}"#),
+            "/CSI/a~1b~0c cannot be read: \"a/b~c\" is not a driver release",
+        ),
+        (r#"{"CSI": []}"#.into(), "/CSI is a list where an object belongs"),
+        (csi("[]"), "/CSI/3.7.0 is a list where an object belongs"),
+        (r#"{"CSI": {}, "CSI": {}}"#.into(), "the document has \"CSI\" twice"),
+    ] {
+        assert_eq!(fault(&text), words);
+    }
+}
+
+#[test]
+fn a_document_that_says_nothing_is_no_matrix() {
+    for empty in [
+        "",
+        "  \n",
+        "\u{feff}",
+        "{}",
+        r#"{"CSI": {}}"#,
+        r#"{"CSI": {}, "CPI": {}}"#,
+        r#"{"CSX": {"1.0.0": {}}}"#,
+    ] {
+        assert_eq!(parse(Source::Url, empty), Err(LegacyError::Empty), "{empty}");
+    }
+    for other in ["[]", "null", "\"x\"", "1", "true"] {
+        assert!(fault(other).starts_with("the document is "), "{other}: {}", fault(other));
+    }
+}
+
+#[test]
+fn what_is_no_json_says_where() {
+    let message = fault("{\"CSI\": {\n  \"3.7.0\": {,}}}");
+    assert!(
+        message.starts_with("the matrix is not JSON: ") && message.contains("line 2 column"),
+        "{message}"
+    );
+    for broken in
+        ["CSI:\n  3.7.0: {}\n", "{\"CSI\": {}} trailing", "{\"CSI\": {}", "{\"CSI\": NaN}", "{'CSI': {}}"]
+    {
+        assert!(matches!(parse(Source::Url, broken), Err(LegacyError::Syntax { .. })), "{broken}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_fault() {
+    assert_eq!(read(&format!("\u{feff}{}", csi(GOOD))).matrix.rows.len(), 1);
+}
+
+#[test]
+fn hostile_documents_are_refused_early() {
+    let large = format!("{}{}", csi(GOOD), " ".repeat(MAX_BYTES));
+    assert_eq!(parse(Source::Url, &large), Err(LegacyError::TooLarge { bytes: large.len() }));
+
+    let deep = "[".repeat(10_000);
+    assert!(fault(&deep).contains("recursion limit"), "{}", fault(&deep));
+    let deep_map = "{\"CSI\":".repeat(10_000);
+    assert!(fault(&deep_map).contains("recursion limit"));
+
+    let wide = format!("{{\"CSI\": [{}0]}}", "0,".repeat(500_000));
+    assert_eq!(parse(Source::Url, &wide), Err(LegacyError::TooManyEntries));
+
+    let tiny = r#"{"vSphere":{"min":"7.0","max":"9.0"},"k8s":{"skewVersion":"1.36"},"deploymentPath":["a"]}"#;
+    let many = |count: usize| {
+        let entries: Vec<_> =
+            (0..count).map(|at| format!("\"1.{}.{}\":{tiny}", at / 100, at % 100)).collect();
+        format!("{{\"CPI\":{{{}}}}}", entries.join(","))
+    };
+    assert_eq!(read(&many(MAX_ENTRIES)).matrix.rows.len(), MAX_ENTRIES);
+    assert_eq!(parse(Source::Url, &many(MAX_ENTRIES + 1)), Err(LegacyError::TooManyEntries));
+
+    let name = format!("{}\\n", "n".repeat(100_000));
+    let message = fault(&format!(r#"{{"CSI": {{"{name}": {GOOD}}}}}"#));
+    assert!(message.len() < 400 && !message.contains('\n'), "{message}");
+}
+
+#[test]
+fn a_changed_document_has_another_digest() {
+    let one = read(&csi(GOOD)).matrix.digest;
+    assert_eq!(read(&csi(GOOD)).matrix.digest, one);
+    assert_ne!(read(&csi(&GOOD.replace("9.0", "9.1"))).matrix.digest, one);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        let _ = parse(Source::Url, &text);
+    }
+
+    #[test]
+    fn no_damage_to_a_good_matrix_makes_the_reader_panic(at in 0..300usize, with in "[\\[\\]{}\":,0-9a-z. ]{0,4}", drop in 0..6usize) {
+        let good = csi(GOOD);
+        let at = at.min(good.len());
+        let end = (at + drop).min(good.len());
+        let damaged = format!("{}{with}{}", &good[..at], &good[end..]);
+        if let Ok(parsed) = parse(Source::Url, &damaged) {
+            for row in &parsed.matrix.rows {
+                prop_assert!(!row.kubernetes.is_inverted() && !row.vsphere.is_inverted());
+                prop_assert!(!row.deployment_path.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+use super::*;
+use crate::builtin;
+use crate::matrix::{Channel, Driver, Matrix};
+use crate::select::tests::{cluster, matrix, row};
+use crate::select::{Cluster, Movement, Request, select};
+
+fn said(matrix: &Matrix, here: &Cluster, request: Request) -> String {
+    selection(&select(matrix, Driver::Csi, here, &request))
+}
+
+fn field() -> Matrix {
+    matrix(vec![
+        row("3.6.0", ("1.31", "1.34"), ("7.0", "8.0")),
+        row("3.7.0", ("1.32", "1.35"), ("7.0", "8.0")),
+        row("3.7.1", ("1.32", "1.35"), ("7.0", "8.0")),
+    ])
+}
+
+fn installed(release: &str) -> Request {
+    Request { installed: Some(release.parse().unwrap()), ..Request::default() }
+}
+
+fn pinned(pin: &str) -> Request {
+    Request { pin: Some(pin.parse().unwrap()), ..Request::default() }
+}
+
+const ADD_A_ROW: &str = "add a row to the matrix for a release that you know to work here, or move the cluster into the bounds of a row";
+
+#[test]
+fn a_choice_is_told_in_one_line() {
+    let here = cluster("1.34.2", &["8.0.3"]);
+    for (request, words) in [
+        (Request::default(), "CSI 3.7.1 is the newest release that fits"),
+        (
+            installed("3.6.0"),
+            "CSI 3.6.0 is installed and fits; 3.7.1 fits too, set spec.storageProvider.version to move",
+        ),
+        (
+            Request { movement: Movement::Newest, ..installed("3.6.0") },
+            "CSI 3.7.1 is the newest release that fits",
+        ),
+        (
+            pinned("3.7.0"),
+            "CSI 3.7.0 is what spec.storageProvider.version asks for, and it fits; 3.7.1 fits too, set \
+             spec.storageProvider.version to move",
+        ),
+    ] {
+        assert_eq!(said(&field(), &here, request), words);
+    }
+    assert_eq!(
+        said(&field(), &cluster("1.35.0", &["8.0.3"]), installed("3.6.0")),
+        "CSI 3.7.1 is the newest release that fits; it follows what is installed: CSI 3.6.0 needs Kubernetes 1.31 to \
+         1.34, the cluster runs 1.35.0"
+    );
+}
+
+#[test]
+fn a_refusal_names_the_nearest_row_the_bound_and_what_to_do() {
+    assert_eq!(
+        said(&field(), &cluster("1.36.3", &["8.0.3"]), Request::default()),
+        format!(
+            "no CSI release fits: nearest row CSI 3.7.1 needs Kubernetes 1.32 to 1.35, the cluster runs 1.36.3; CSI \
+             3.6.0 needs Kubernetes 1.31 to 1.34, the cluster runs 1.36.3; and 1 more row. To go on, {ADD_A_ROW}"
+        )
+    );
+    assert_eq!(
+        said(&field(), &cluster("1.34.1", &["8.0.3", "9.0.1"]), installed("3.6.0")),
+        format!(
+            "no CSI release fits: nearest row CSI 3.7.1 needs vSphere 7.0 to 8.0, vCenter vc-2 runs 9.0.1; and 2 more \
+             rows; CSI 3.6.0 stays installed. To go on, {ADD_A_ROW}"
+        )
+    );
+}
+
+#[test]
+fn a_pin_that_does_not_fit_is_told_apart() {
+    let here = cluster("1.35.3", &["8.0.3"]);
+    assert_eq!(
+        said(&field(), &here, pinned("3.6.0")),
+        "CSI 3.6.0, which spec.storageProvider.version asks for, does not fit: nearest row CSI 3.6.0 needs Kubernetes \
+         1.31 to 1.34, the cluster runs 1.35.3. To go on, remove spec.storageProvider.version, which gives 3.7.1, or \
+         set it to a release that fits"
+    );
+    assert_eq!(
+        said(&field(), &here, pinned("3.9.9")),
+        "CSI 3.9.9, which spec.storageProvider.version asks for, does not fit: CSI 3.9.9 has no row in the matrix. To \
+         go on, remove spec.storageProvider.version, which gives 3.7.1, or set it to a release that fits"
+    );
+    assert_eq!(
+        said(&field(), &here, pinned("4")),
+        "CSI 4, which spec.storageProvider.version asks for, does not fit: the matrix has no row for it. To go on, \
+         remove spec.storageProvider.version, which gives 3.7.1, or set it to a release that fits"
+    );
+}
+
+#[test]
+fn a_step_back_is_offered_and_not_taken() {
+    assert_eq!(
+        said(&field(), &cluster("1.31.5", &["8.0.3"]), installed("3.7.1")),
+        "no CSI release fits: nearest row CSI 3.6.0 is older than the installed 3.7.1; CSI 3.7.1 needs Kubernetes 1.32 \
+         to 1.35, the cluster runs 1.31.5; and 1 more row; CSI 3.7.1 stays installed. To go on, set \
+         spec.storageProvider.version to 3.6.0, which fits, or add a row to the matrix"
+    );
+}
+
+#[test]
+fn an_unread_vcenter_an_empty_matrix_and_marks_have_their_own_words() {
+    assert_eq!(
+        said(&field(), &cluster("1.34.1", &[]), Request::default()),
+        "no CSI release fits: nearest row CSI 3.7.1 needs the version of a vCenter, and none was read yet; and 2 more \
+         rows. To go on, see the conditions of the VsphereCloudConfigs: no vCenter was read yet"
+    );
+    let here = cluster("1.34.1", &["8.0.3"]);
+    assert_eq!(
+        said(&matrix(Vec::new()), &here, Request::default()),
+        format!("no CSI release fits: the matrix has no row for it. To go on, {ADD_A_ROW}")
+    );
+    let mut marked = field();
+    marked.rows.remove(0);
+    marked.rows[0].marks.channel = Channel::Candidate;
+    marked.rows[1].marks.known_bad = Some("it loses snapshots".into());
+    assert_eq!(
+        said(&marked, &here, Request::default()),
+        "no CSI release fits: nearest row CSI 3.7.1 is known to be bad: it loses snapshots; CSI 3.7.0 is a candidate. \
+         To go on, set spec.storageProvider.version to 3.7.0, which fits, or add a row to the matrix"
+    );
+    assert_eq!(
+        said(&marked, &here, installed("3.7.1")),
+        "CSI 3.7.1 is installed and fits; it is known to be bad: it loses snapshots"
+    );
+    marked.rows[1].rendering = crate::matrix::Rendering::Bundle;
+    marked.rows[1].marks.known_bad = None;
+    assert!(
+        said(&marked, &here, pinned("3.7.1"))
+            .contains("CSI 3.7.1 is a release that these operators cannot build")
+    );
+}
+
+#[test]
+fn a_message_names_five_rows_and_counts_the_rest() {
+    let rows =
+        (0..200).map(|at| row(&format!("3.0.{at}"), ("1.20", &format!("1.{}", 21 + at % 9)), ("7.0", "8.0")));
+    let message = said(&matrix(rows.collect()), &cluster("1.36.3", &["8.0.3"]), Request::default());
+    assert_eq!(message.matches("needs Kubernetes").count(), SHOWN, "{message}");
+    assert!(message.contains("; and 195 more rows. To go on"), "{message}");
+    assert!(message.len() < 1_024, "{} bytes", message.len());
+}
+
+#[test]
+fn the_built_in_cautions_are_said() {
+    let cpi = select(builtin::matrix(), Driver::Cpi, &cluster("1.36.2", &["8.0.3"]), &installed("1.35.1"));
+    assert_eq!(
+        selection(&cpi),
+        "CPI 1.35.1 is installed and fits; 1.36.0 fits too, set spec.cloudProvider.version to move; note: CPI 1.35 is \
+         made for Kubernetes 1.35; one minor behind the API server is within Kubernetes' skew policy, but move CPI \
+         before the kubelets"
+    );
+    let csi = said(builtin::matrix(), &cluster("1.35.2", &["7.0.3"]), Request::default());
+    assert!(csi.contains("note: CSI 3.8.0 is built with FIPS TLS"), "{csi}");
+}
