@@ -90,6 +90,10 @@ func parse(flags *flag.FlagSet, args []string) (options, error) {
 }
 
 func run(o options) error {
+	// Before anything is on disk: a signal while machines are made must not leave the files behind.
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+
 	password, err := os.ReadFile(o.passwordFile)
 	if err != nil {
 		return err
@@ -130,8 +134,6 @@ func run(o options) error {
 	fmt.Printf("ready vcenter=%s admin=%s version=%s vms=%d sha256=%s\n",
 		raw.Addr(), adminListener.Addr(), vc.about().Version, len(vc.inventory.list()), identity.describe().SHA256)
 
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	select {
 	case err := <-failed:
 		return err
