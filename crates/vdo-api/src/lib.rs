@@ -9,6 +9,8 @@
 
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// Printer columns repeat the keys of their attribute; the lint takes each repetition for a slip.
+#![allow(clippy::duplicated_attributes)]
 
 pub mod compatibility;
 pub mod condition;

@@ -8,6 +8,7 @@
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod credentials;
 pub mod driver;
 pub mod finding;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod object;
 pub mod order;
 pub mod reading;
 pub mod revision;
+pub mod vcenter;
 
 pub use finding::{Finding, Verdict};
 pub use object::{Object, ObjectRef};
