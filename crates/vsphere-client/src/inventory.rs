@@ -340,4 +340,22 @@ impl Vms {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_compared_as_a_person_reads_it() {
+        for (stored, read) in [
+            ("dc", "dc"),
+            ("a%2fb%5Cc%25d", "a/b\\c%d"),
+            ("%252f", "%2f"),
+            ("100%", "100%"),
+            ("%2", "%2"),
+            ("%é", "%é"),
+            ("%20", "%20"),
+            ("", ""),
+        ] {
+            assert_eq!(plain(stored), read, "{stored:?}");
+        }
+    }
+}

@@ -96,14 +96,14 @@ impl Client {
         let mut login = Request::on(&self.service.session_manager, LOGIN)?;
         login.value("userName", user)?;
         login.value("password", password.expose_secret())?;
-        let (taken, wait) = oneshot::channel();
+        let (hand, wait) = oneshot::channel();
         tokio::spawn(async move {
-            if let Err(Ok(abandoned)) = taken.send(self.log_in(login).await) {
-                // Nobody is left to tell.
-                let _ = abandoned.logout().await;
-            }
+            // Refused if nobody waits any more; the session is then logged out as it is dropped.
+            let _ = hand.send(self.log_in(login).await.map(|session| Handover(Some(session))));
         });
-        wait.await.unwrap_or(Err(Error::NotAuthenticated))
+        // The task ends without an answer only when the whole runtime does.
+        let mut handed = wait.await.map_err(|_| Error::NotAuthenticated)??;
+        handed.0.take().ok_or(Error::NotAuthenticated)
     }
 
     async fn log_in(mut self, login: Request) -> Result<Session, Error> {
@@ -175,6 +175,17 @@ impl Session {
         let method = request.method;
         let received = self.wire.call(request).await?;
         received.read().envelope(method, read).map_err(|failed| failed.into_error(method))
+    }
+}
+
+/// A session on its way to a caller who may be gone.
+struct Handover(Option<Session>);
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        if let (Some(session), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(session.logout());
+        }
     }
 }
 
