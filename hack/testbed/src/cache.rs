@@ -165,13 +165,7 @@ fn say(line: &str) {
 
 fn select_tools(names: &[&str]) -> Result<Vec<Tool>> {
     if names.is_empty() {
-        let (there, missing): (Vec<Tool>, Vec<Tool>) = TOOLS
-            .iter()
-            .partition(|tool| tool.module.starts_with("tools/") || tool.folder().join("main.go").exists());
-        for tool in missing {
-            say(&format!("{} is not written yet; going on without it", tool.name));
-        }
-        return Ok(there);
+        return Ok(TOOLS.to_vec());
     }
     names
         .iter()
@@ -184,11 +178,12 @@ fn select_tools(names: &[&str]) -> Result<Vec<Tool>> {
         .collect()
 }
 
-/// Go and a C compiler (two of the programs use cgo), each with the line that installs it.
+/// What a build needs (two of the programs use cgo), each with the line that installs it.
 fn check_compilers() -> Result<()> {
     for (program, argument, remedy) in [
         ("go", "version", "install Go 1.24 or newer from https://go.dev/dl/ and put its bin folder on PATH"),
         ("cc", "--version", "apt-get install gcc libc6-dev"),
+        ("setpriv", "--version", "apt-get install util-linux"),
     ] {
         let found = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !found.is_ok_and(|status| status.success()) {
@@ -251,13 +246,13 @@ enum Compiled {
 }
 
 fn compile(tool: &Tool, bin: &Path) -> Result<Compiled> {
-    let mut output = bin.join(tool.output).into_os_string();
+    let output = bin.join(tool.output);
     if tool.output.is_empty() || tool.output.ends_with('/') {
-        fs::create_dir_all(bin.join(tool.output))?;
-        output.push("/");
+        fs::create_dir_all(&output)?;
     }
-    let mut child = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", tool.ldflags, "-o"])
+    // It must not go on when we are interrupted, however hard.
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "go", "build", "-trimpath", "-ldflags", tool.ldflags, "-o"])
         .arg(output)
         .args(tool.packages)
         .current_dir(tool.folder())

@@ -134,7 +134,7 @@ pub fn hold(orders: &str) -> Result<i32> {
         let holder = i32::try_from(std::process::id())?;
         let processes = Processes { holder, started: start_time(holder)?, init };
         fs::write(dir.join(PROCESSES), serde_json::to_string(&processes)?)?;
-        write_outside(&dir, orders.spec.vcenters).await?;
+        write_outside(&dir, orders.spec.vcenters_in_it()).await?;
         println!("ready");
         let mut word = String::new();
         std::io::stdin().read_line(&mut word)?;
@@ -338,11 +338,8 @@ async fn write_outside(dir: &Path, vcenters: usize) -> Result<()> {
     all.insert("APISERVER".to_owned(), server);
     all.insert("KUBECONFIG".to_owned(), kubeconfig.display().to_string());
     for number in 1..=vcenters {
-        let name = format!("VCENTER_{number}_ADMIN");
-        if all.contains_key(&name) {
-            let port = relay::serve_port(&format!("vcenter-{number}-admin")).await?;
-            all.insert(name, format!("http://127.0.0.1:{port}"));
-        }
+        let port = relay::serve_port(&format!("vcenter-{number}-admin")).await?;
+        all.insert(format!("VCENTER_{number}_ADMIN"), format!("http://127.0.0.1:{port}"));
     }
     let lines: String =
         all.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect();

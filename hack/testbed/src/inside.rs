@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::addresses::{API_SERVER, API_SERVER_PORT, DNS, PODS};
+use crate::addresses::{self, API_SERVER, API_SERVER_PORT, DNS, PODS};
 use crate::cache::Built;
 use crate::pki::Pki;
 use crate::process::Components;
@@ -96,14 +96,12 @@ impl Running {
         let folder = furnish(spec)?;
         let bin = folder.join("bin");
         link_tools(orders, &bin)?;
-        net::build(if spec.profile == Profile::Full { spec.vcenters } else { 0 })?;
+        net::build(spec.vcenters_in_it())?;
         let pki = Pki::write(&folder.join("pki"))?;
         let mut components = Components::new(&folder)?;
         let mut vcenters = Vec::new();
         if spec.profile == Profile::Full {
-            if bin.join("dns").exists() {
-                start_dns(&folder, &bin, &mut components)?;
-            }
+            start_dns(&folder, &bin, &mut components, spec.vcenters)?;
             for number in 1..=spec.vcenters {
                 let wanted = vcenter::Wanted {
                     machines: spec.machines(number),
@@ -126,7 +124,7 @@ impl Running {
             start_own(&folder, &plane.kubeconfig, &table, &mut components)?;
             nodes::are_ready(&plane.client, &mut components, machines.len()).await?;
             control_plane::accounts_are_there(&plane, &mut components).await?;
-            description = format!("bed with {} nodes and {} vCenters", machines.len(), vcenters.len());
+            description = format!("bed (nodes: {}, vCenters: {})", machines.len(), vcenters.len());
         }
         let environment = environment(orders, &folder, &bin, &vcenters);
         fs::write(folder.join(ENVIRONMENT), serde_json::to_string_pretty(&environment)?)?;
@@ -200,8 +198,16 @@ fn link_tools(orders: &Orders, bin: &Path) -> Result<()> {
     Ok(())
 }
 
-fn start_dns(folder: &Path, bin: &Path, components: &mut Components) -> Result<()> {
-    components.start("dns", &bin.join("dns"), &[format!("-listen={DNS}:53")])?;
+fn start_dns(folder: &Path, bin: &Path, components: &mut Components, vcenters: usize) -> Result<()> {
+    let hosts = folder.join("hosts");
+    let lines = (1..=vcenters)
+        .map(|number| format!("{} {}\n", addresses::vcenter(number), vcenter::host_name(number)));
+    fs::write(&hosts, lines.collect::<String>())?;
+    components.start(
+        "dns",
+        &bin.join("dns"),
+        &[format!("-listen={DNS}:53"), format!("-hosts={}", hosts.display())],
+    )?;
     net::bind_resolv_conf(folder)?;
     Ok(())
 }

@@ -77,6 +77,14 @@ impl BedSpec {
         Ok(self)
     }
 
+    /// How many vCenters there are in the end.
+    pub fn vcenters_in_it(&self) -> usize {
+        match self.profile {
+            Profile::Api => 0,
+            Profile::Full => self.vcenters,
+        }
+    }
+
     /// How many machines the vCenter with this number has.
     pub fn machines(&self, number: usize) -> usize {
         (self.nodes + self.vcenters - number) / self.vcenters

@@ -72,8 +72,7 @@ pub fn start(
 ) -> Result<VCenter> {
     let address = addresses::vcenter(number).to_string();
     let name = component(number);
-    let pair =
-        pki.vcenters.sign(&name, None, &[address.clone(), format!("vcenter-{number}.testbed.example")])?;
+    let pair = pki.vcenters.sign(&name, None, &[address.clone(), host_name(number)])?;
     let (certificate, key) = pki.store_pair(&name, &pair)?;
     let password_file = folder.join(format!("{name}.password"));
     fs::write(&password_file, wanted.password)?;
@@ -126,6 +125,11 @@ pub async fn machines(
         })
         .await?;
     vcenter.machines()
+}
+
+/// The name by which the bed's DNS server knows a vCenter; its certificate holds it too.
+pub fn host_name(number: usize) -> String {
+    format!("vcenter-{number}.testbed.example")
 }
 
 fn component(number: usize) -> String {

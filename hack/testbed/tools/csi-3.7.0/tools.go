@@ -4,6 +4,6 @@
 package tools
 
 import (
-	_ "sigs.k8s.io/vsphere-csi-driver/v3/cmd/vsphere-csi"
 	_ "sigs.k8s.io/vsphere-csi-driver/v3/cmd/syncer"
+	_ "sigs.k8s.io/vsphere-csi-driver/v3/cmd/vsphere-csi"
 )
