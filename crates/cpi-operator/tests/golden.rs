@@ -1,0 +1,145 @@
+//! One golden file for each release and input. A change of one is a change that users see: say so in CHANGELOG.md.
+
+use cpi_operator::inputs::{Inputs, NodeDeletion};
+use cpi_operator::{releases, render};
+use vdo_api::vcenter::SecretVersion;
+use vdo_api::vdoconfig::Topology;
+use vdo_plan::credentials::Credentials;
+use vdo_plan::vcenter::{Trust, Vcenter};
+use vdo_plan::{Object, Revision};
+
+const KEY: &[u8] = &[0; 32];
+
+fn vcenter(server: &str, trust: Trust) -> Vcenter {
+    Vcenter {
+        name: format!("config-of-{server}"),
+        server: server.to_owned(),
+        port: 443,
+        trust,
+        datacenters: vec!["/DC0".to_owned()],
+        credentials: Credentials {
+            version: SecretVersion {
+                namespace: "vmware-system-vdo".to_owned(),
+                name: "credentials".to_owned(),
+                uid: "u".to_owned(),
+                resource_version: "1".to_owned(),
+            },
+            username: "vdo@vsphere.local".to_owned(),
+            password: "hunter2".to_owned().into(),
+            servers: Vec::new(),
+        },
+    }
+}
+
+fn inputs(release: &releases::ReleaseFacts) -> Inputs {
+    Inputs {
+        release: release.release.parse().unwrap(),
+        facts: *release,
+        vcenters: vec![vcenter("vc1.example.com", Trust::PublicCa)],
+        topology: None,
+        node_deletion: NodeDeletion::Allowed,
+        registry: None,
+        pull_secrets: Vec::new(),
+    }
+}
+
+/// The four kinds of installation that every release is rendered for.
+fn cases(release: &releases::ReleaseFacts) -> Vec<(&'static str, Inputs)> {
+    let plain = inputs(release);
+    let topology = Some(Topology { region: "k8s-region".to_owned(), zone: "k8s-zone".to_owned() });
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned();
+    vec![
+        ("plain", plain.clone()),
+        (
+            "two-vcenters-ca-topology",
+            Inputs {
+                vcenters: vec![
+                    vcenter("vc1.example.com", Trust::Ca(pem)),
+                    vcenter("vc2.example.com", Trust::PublicCa),
+                ],
+                topology,
+                ..plain.clone()
+            },
+        ),
+        (
+            "thumbprint-mirror",
+            Inputs {
+                vcenters: vec![vcenter("192.0.2.1", Trust::Thumbprint("AA:BB".to_owned()))],
+                registry: Some("mirror.example.com:5000/k8s".to_owned()),
+                pull_secrets: vec!["mirror".to_owned()],
+                ..plain.clone()
+            },
+        ),
+        (
+            "insecure-ipv6-mixed-nodes",
+            Inputs {
+                vcenters: vec![vcenter("2001:db8::1", Trust::Insecure)],
+                node_deletion: NodeDeletion::Off,
+                ..plain
+            },
+        ),
+    ]
+}
+
+#[test]
+fn every_release_and_input_renders_as_reviewed() {
+    for release in releases::RELEASES {
+        for (case, inputs) in cases(release) {
+            let revision = render::render(&inputs, KEY);
+            let shown: Vec<_> = revision.objects().map(Object::redacted).collect();
+            insta::assert_yaml_snapshot!(format!("{}-{case}", release.release), shown);
+        }
+    }
+}
+
+fn each_revision() -> impl Iterator<Item = (Inputs, Revision)> {
+    let inputs = releases::RELEASES.iter().flat_map(cases).map(|(_, inputs)| inputs);
+    inputs.map(|inputs| (inputs.clone(), render::render(&inputs, KEY)))
+}
+
+#[test]
+fn the_same_input_renders_the_same_bytes() {
+    for (inputs, revision) in each_revision() {
+        let again = render::render(&inputs, KEY);
+        assert_eq!(serde_json::to_vec(&revision).unwrap(), serde_json::to_vec(&again).unwrap());
+        assert_ne!(render::render(&inputs, &[1; 32]).key, revision.key);
+    }
+}
+
+#[test]
+fn another_password_is_no_other_revision_and_another_server_is() {
+    let mut changed = inputs(&releases::RELEASES[0]);
+    let before = render::render(&changed, KEY);
+    changed.vcenters[0].credentials.password = "other".to_owned().into();
+    let after = render::render(&changed, KEY);
+    assert_eq!(before.key, after.key);
+    assert_ne!(before.live_digest(KEY), after.live_digest(KEY));
+    changed.vcenters[0].server = "vc9.example.com".to_owned();
+    assert_ne!(render::render(&changed, KEY).key, before.key);
+}
+
+#[test]
+fn no_object_is_named_twice_and_none_holds_a_password_but_the_secret() {
+    for (_, revision) in each_revision() {
+        let mut names: Vec<_> = revision.objects().map(Object::reference).collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        for object in revision.objects().filter(|object| object.reference().kind != "Secret") {
+            assert!(!object.value().to_string().contains("hunter2"), "{}", object.reference());
+        }
+    }
+}
+
+#[test]
+fn no_role_holds_a_wildcard_or_the_right_to_grant_rights() {
+    for (_, revision) in each_revision() {
+        for object in revision.objects().filter(|object| object.reference().kind.ends_with("Role")) {
+            let text = object.value()["rules"].to_string();
+            for word in ["\"*\"", "escalate", "\"bind\"", "impersonate"] {
+                assert!(!text.contains(word), "{} grants {word}", object.reference());
+            }
+        }
+    }
+}
