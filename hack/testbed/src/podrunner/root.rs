@@ -111,7 +111,8 @@ fn build_root(start: &Start) -> anyhow::Result<()> {
     for folder in ["proc", "dev", "etc/ssl/certs", "run", "var"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    symlink("/run", root.join("var/run"))?;
+    // Relative: while the root is built, an absolute link would lead out of it.
+    symlink("../run", root.join("var/run"))?;
     mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, nothing)
         .context("mount /proc")?;
     mount(Some("dev"), &root.join("dev"), Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=755"))?;
