@@ -9,12 +9,25 @@ use crate::select::{Chosen, ChosenBy, Misfit, NoMatch, Selection, WayOut, Why};
 /// How many rows a message names; the rest is counted.
 pub const SHOWN: usize = 5;
 
+/// The most characters of a message. Status fields hold 1,024, and callers may put a few words before it.
+pub const LONGEST: usize = 960;
+
 /// A selection in one line: what was chosen or what stands in the way, and what to do.
 pub fn selection(selection: &Selection) -> String {
-    match selection {
+    let text = |shown| match selection {
         Selection::Chosen(chosen) => choice(chosen),
-        Selection::NoMatch(no_match) => refusal(no_match),
-    }
+        Selection::NoMatch(no_match) => refusal(no_match, shown),
+    };
+    // What to do stands at the end, so rows are given up before the end is.
+    let fits = |text: &String| text.chars().count() <= LONGEST;
+    (1..=SHOWN).rev().map(text).find(fits).unwrap_or_else(|| cut(&text(1)))
+}
+
+/// Only a name or a reason of absurd length gets here.
+fn cut(text: &str) -> String {
+    let mut kept: String = text.chars().take(LONGEST - 1).collect();
+    kept.push('…');
+    kept
 }
 
 /// A misfit in one clause, such as "CSI 3.7.0 needs Kubernetes 1.33 to 1.35, the cluster runs 1.36.3".
@@ -63,13 +76,13 @@ fn choice(chosen: &Chosen) -> String {
     text
 }
 
-fn refusal(no_match: &NoMatch) -> String {
+fn refusal(no_match: &NoMatch, shown: usize) -> String {
     let driver = no_match.driver;
     let mut text = match no_match.pin {
         Some(pin) => format!("{driver} {pin}, which {} asks for, does not fit: ", driver.pin_field()),
         None => format!("no {driver} release fits: "),
     };
-    text.push_str(&rows(&no_match.misfits));
+    text.push_str(&rows(&no_match.misfits, shown));
     if let Some(installed) = no_match.installed {
         append(&mut text, format_args!("; {driver} {installed} stays installed"));
     }
@@ -78,19 +91,19 @@ fn refusal(no_match: &NoMatch) -> String {
 }
 
 /// Names the nearest rows. Rows that fail for the very same reason as one already named are only counted.
-fn rows(misfits: &[Misfit]) -> String {
+fn rows(misfits: &[Misfit], shown: usize) -> String {
     let Some(nearest) = misfits.first() else { return "the matrix has no row for it".into() };
     let mut named: Vec<&Misfit> = vec![nearest];
     for candidate in misfits {
-        if named.len() < SHOWN && named.iter().all(|other| other.why != candidate.why) {
+        if named.len() < shown && named.iter().all(|other| other.why != candidate.why) {
             named.push(candidate);
         }
     }
-    let shown = named.len();
+    let more = misfits.len() - named.len();
     // A pinned release without a row is all there is to say; it is near to nothing.
     let mut text = if nearest.why == Why::NotInMatrix { String::new() } else { "nearest row ".to_owned() };
     text.push_str(&named.into_iter().map(misfit).collect::<Vec<_>>().join("; "));
-    match misfits.len() - shown {
+    match more {
         0 => {}
         1 => text.push_str("; and 1 more row"),
         more => append(&mut text, format_args!("; and {more} more rows")),

@@ -312,8 +312,8 @@ fn maturity(suffix: &str) -> Maturity {
     };
     let (number, rest) = leading_number(rest.strip_prefix(['.', '-']).unwrap_or(rest));
     let (commits, _) = match rest.strip_prefix('.') {
-        Some(next) if number.is_some() => leading_number(next),
-        Some(_) | None => (None, rest),
+        Some(next) => leading_number(next),
+        None => (None, rest),
     };
     stage(number.unwrap_or(0), commits.unwrap_or(0))
 }

@@ -147,6 +147,26 @@ fn a_message_names_five_rows_and_counts_the_rest() {
 }
 
 #[test]
+fn a_message_fits_its_field_and_still_says_what_to_do() {
+    let rows =
+        (0..9).map(|at| row(&format!("3.0.{at}"), ("1.20", "1.40"), ("6.0", &format!("6.{}", at + 1))));
+    let mut here = cluster("1.36.3", &["8.0.3"]);
+    for (length, named) in [(20, 5), (230, 2), (600, 1)] {
+        here.vcenters[0].name = "ü".repeat(length);
+        let message = said(&matrix(rows.clone().collect()), &here, Request::default());
+        assert!(message.chars().count() <= LONGEST, "{message}");
+        assert_eq!(message.matches("needs vSphere").count(), named, "{message}");
+        assert!(
+            message.contains(&format!("and {} more rows", 9 - named)) && message.ends_with(ADD_A_ROW),
+            "{message}"
+        );
+    }
+    here.vcenters[0].name = "ü".repeat(5_000);
+    let message = said(&matrix(rows.collect()), &here, Request::default());
+    assert_eq!((message.chars().count(), message.ends_with('…')), (LONGEST, true));
+}
+
+#[test]
 fn the_built_in_cautions_are_said() {
     let cpi = select(builtin::matrix(), Driver::Cpi, &cluster("1.36.2", &["8.0.3"]), &installed("1.35.1"));
     assert_eq!(

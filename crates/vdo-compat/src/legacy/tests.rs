@@ -239,6 +239,9 @@ fn hostile_documents_are_refused_early() {
     let large = format!("{}{}", csi(GOOD), " ".repeat(MAX_BYTES));
     assert_eq!(parse(Source::Url, &large), Err(LegacyError::TooLarge { bytes: large.len() }));
 
+    let just = format!("{}{}", csi(GOOD), " ".repeat(MAX_BYTES - csi(GOOD).len()));
+    assert_eq!(read(&just).matrix.rows.len(), 1);
+
     let deep = "[".repeat(10_000);
     assert!(fault(&deep).contains("recursion limit"), "{}", fault(&deep));
     let deep_map = "{\"CSI\":".repeat(10_000);
@@ -248,17 +251,39 @@ fn hostile_documents_are_refused_early() {
     assert_eq!(parse(Source::Url, &wide), Err(LegacyError::TooManyEntries));
 
     let tiny = r#"{"vSphere":{"min":"7.0","max":"9.0"},"k8s":{"skewVersion":"1.36"},"deploymentPath":["a"]}"#;
-    let many = |count: usize| {
+    let entries = |count: usize| {
         let entries: Vec<_> =
             (0..count).map(|at| format!("\"1.{}.{}\":{tiny}", at / 100, at % 100)).collect();
-        format!("{{\"CPI\":{{{}}}}}", entries.join(","))
+        entries.join(",")
     };
+    let many = |count: usize| format!("{{\"CPI\":{{{}}}}}", entries(count));
     assert_eq!(read(&many(MAX_ENTRIES)).matrix.rows.len(), MAX_ENTRIES);
     assert_eq!(parse(Source::Url, &many(MAX_ENTRIES + 1)), Err(LegacyError::TooManyEntries));
+
+    let both = format!("{{\"CPI\":{{{}}},\"CSI\":{{{}}}}}", entries(MAX_ENTRIES - 1), entries(2));
+    assert_eq!(parse(Source::Url, &both), Err(LegacyError::TooManyEntries));
 
     let name = format!("{}\\n", "n".repeat(100_000));
     let message = fault(&format!(r#"{{"CSI": {{"{name}": {GOOD}}}}}"#));
     assert!(message.len() < 400 && !message.contains('\n'), "{message}");
+}
+
+#[test]
+fn the_longest_real_lists_are_read() {
+    let paths = |count: usize, length: usize| {
+        let list = vec![format!("\"{}\"", "x".repeat(length)); count].join(",");
+        csi(&GOOD.replace(&format!("\"{PATH}\""), &list))
+    };
+    let row = read(&paths(MAX_PATHS, MAX_PATH_LENGTH)).matrix.rows.remove(0);
+    assert_eq!((row.deployment_path.len(), row.deployment_path[0].len()), (MAX_PATHS, MAX_PATH_LENGTH));
+}
+
+#[test]
+fn an_upper_bound_that_no_vsphere_will_reach_is_none() {
+    for (max, shown) in [("100.0.0", "7.0 or newer"), ("50", "7.0 or newer"), ("49.9", "7.0 to 49.9")] {
+        let row = read(&csi(&GOOD.replace("9.0", max))).matrix.rows.remove(0);
+        assert_eq!(row.vsphere.to_string(), shown);
+    }
 }
 
 #[test]

@@ -113,6 +113,8 @@ fn a_major_is_farther_than_any_minor_and_a_minor_than_any_patch() {
     assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
     let ascending = ["1.36.0", "1.37.0", "1.99.0", "2.0.0", "9.0.0"].map(gap);
     assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+    let patches = Range::only(line::<KubernetesVersion>("1.33.5000")).gap(&KubernetesVersion::new(1, 33, 0));
+    assert!(patches < gap("1.36.0"), "{patches}");
     assert_eq!(
         gap("1.36.0"),
         gap("1.36.9"),

@@ -241,9 +241,15 @@ fn misfits_come_nearest_first() {
     let rows = vec![
         row("1.0.0", ("1.33", "1.35"), ("7.0", "8.0")),
         row("2.0.0", ("1.20", "1.21"), ("7.0", "8.0")),
-        row("3.0.0", ("1.37", "1.38"), ("9.0", "9.1")),
+        row("3.0.0", ("1.37", "1.38"), ("8.1", "8.2")),
     ];
     assert_eq!(order(rows, &cluster("1.36.0", &["8.0.3"])), ["1.0.0", "2.0.0", "3.0.0"]);
+    // Of two with two bounds off, all distances count.
+    let rows = vec![
+        row("1.0.0", ("1.41", "1.42"), ("8.0.4", "8.0")),
+        row("2.0.0", ("1.37", "1.38"), ("8.0.5", "8.0")),
+    ];
+    assert_eq!(order(rows, &cluster("1.36.0", &["8.0.3"])), ["2.0.0", "1.0.0"]);
 }
 
 #[test]
@@ -294,7 +300,7 @@ fn what_no_operator_builds_is_not_chosen() {
 fn a_hold_names_what_would_fit_if_the_user_said_so() {
     let older = refused(&field(), &cluster("1.33.1", &["8.0.3"]), installed("3.10.0"));
     assert_eq!(older.way_out, WayOut::PinThis(Release::new(3, 9, 1)));
-    // Two bounds stand in the way of 3.9.1 in name only: it is older. 3.10.0 fails by one minor.
+    // 3.9.1 fits in all but age, 3.10.0 is off by a minor.
     assert_eq!(older.misfits[0].why, Why::OlderThanInstalled { installed: Release::new(3, 10, 0) });
 
     let pin = refused(&field(), &cluster("1.36.1", &["8.0.3"]), pinned("3.9.0"));
@@ -305,6 +311,14 @@ fn a_hold_names_what_would_fit_if_the_user_said_so() {
     assert_eq!(missing.misfits[0].why, Why::NotInMatrix);
     let no_line = refused(&field(), &cluster("1.36.1", &["8.0.3"]), pinned("4.0"));
     assert_eq!(no_line.misfits, []);
+}
+
+#[test]
+fn what_is_installed_is_not_older_than_itself() {
+    let rows =
+        vec![row("3.9.0", ("1.33", "1.35"), ("7.0", "9.0")), row("3.10.0", ("1.40", "1.41"), ("7.0", "9.0"))];
+    let no_match = refused(&matrix(rows), &cluster("1.36.0", &["8.0.3"]), installed("3.9.0"));
+    assert_eq!(no_match.misfits[0].release, Release::new(3, 9, 0));
 }
 
 #[test]
