@@ -1,0 +1,259 @@
+//! Writing objects: server-side apply with strict validation, and deletion of exactly the object that was
+//! seen. Knows kinds, never drivers.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use futures::stream;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams};
+use kube::core::Request;
+use kube::core::params::{DeleteParams, Preconditions, PropagationPolicy, ValidationDirective};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use vdo_plan::{Object, ObjectRef};
+
+use crate::client::{Cluster, Licence, built};
+use crate::fault::KubeFault;
+use crate::rows::owned_fields;
+
+/// How many writes of one stage are under way at once. The client has no limiter of its own.
+const AT_ONCE: usize = 8;
+
+/// One thing to do to one object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Make the object as it is here.
+    Apply(Object),
+    /// Delete the object that was seen, and no other of its name.
+    Delete {
+        /// Which one.
+        reference: ObjectRef,
+        /// The UID that was seen.
+        uid: String,
+    },
+}
+
+impl Write {
+    /// The object that it is about.
+    pub fn reference(&self) -> &ObjectRef {
+        match self {
+            Write::Apply(object) => object.reference(),
+            Write::Delete { reference, .. } => reference,
+        }
+    }
+}
+
+/// What an apply left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The object's UID.
+    pub uid: String,
+    /// The object's version.
+    pub resource_version: String,
+    /// The digest of the fields that are ours now, as in [`crate::rows::ObjectRow`].
+    pub owned_fields: Option<String>,
+}
+
+/// What became of a list of writes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Applied.
+    pub applied: BTreeMap<ObjectRef, Applied>,
+    /// Deleted, being deleted, or gone already.
+    pub deleted: Vec<ObjectRef>,
+    /// Refused or not answered.
+    pub failed: Vec<(ObjectRef, KubeFault)>,
+    /// Not tried: no object may be written now, because of a quarantine or because the process ends.
+    pub withheld: Vec<ObjectRef>,
+}
+
+impl Outcome {
+    /// Whether everything was done.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.withheld.is_empty()
+    }
+
+    /// Adds what became of more writes.
+    pub fn absorb(&mut self, other: Outcome) {
+        self.applied.extend(other.applied);
+        self.deleted.extend(other.deleted);
+        self.failed.extend(other.failed);
+        self.withheld.extend(other.withheld);
+    }
+}
+
+/// Does all writes, a few at once, and says what became of each.
+///
+/// Each is withheld if no object may be written when its turn comes; so one that times out stops the rest.
+pub async fn execute(cluster: &Cluster, manager: &str, writes: &[Write]) -> Outcome {
+    let done = stream::iter(writes).map(|write| async move {
+        let reference = write.reference().clone();
+        if cluster.licence() != Licence::Granted {
+            return (reference, Done::Withheld);
+        }
+        let done = match write {
+            Write::Apply(object) => {
+                apply(cluster, manager, object).await.map_or_else(Done::Failed, Done::Applied)
+            }
+            Write::Delete { reference, uid } => {
+                delete(cluster, reference, uid).await.map_or_else(Done::Failed, |()| Done::Deleted)
+            }
+        };
+        (reference, done)
+    });
+    let mut done = done.buffer_unordered(AT_ONCE);
+    let mut outcome = Outcome::default();
+    while let Some((reference, done)) = done.next().await {
+        match done {
+            Done::Applied(applied) => drop(outcome.applied.insert(reference, applied)),
+            Done::Deleted => outcome.deleted.push(reference),
+            Done::Failed(fault) => {
+                tracing::warn!(object = %reference, %fault, "write failed");
+                outcome.failed.push((reference, fault));
+            }
+            Done::Withheld => outcome.withheld.push(reference),
+        }
+    }
+    outcome.deleted.sort();
+    outcome.failed.sort_by(|(one, _), (other, _)| one.cmp(other));
+    outcome.withheld.sort();
+    outcome
+}
+
+enum Done {
+    Applied(Applied),
+    Deleted,
+    Failed(KubeFault),
+    Withheld,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    metadata: ObjectMeta,
+}
+
+/// Applies one object with force: every field that it has becomes ours.
+pub async fn apply(cluster: &Cluster, manager: &str, object: &Object) -> Result<Applied, KubeFault> {
+    let reference = object.reference();
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        force: true,
+        field_validation: Some(ValidationDirective::Strict),
+        dry_run: false,
+    };
+    let path = Request::new(path_of(reference)?);
+    let request = built(path.patch(&reference.name, &params, &Patch::Apply(object.value())))?;
+    let answer: Answer = match cluster.write(request).await {
+        Err(fault) if reference.kind == "Secret" => return Err(fault.without_content()),
+        answer => answer?,
+    };
+    let meta = answer.metadata;
+    Ok(Applied {
+        uid: meta.uid.unwrap_or_default(),
+        resource_version: meta.resource_version.unwrap_or_default(),
+        owned_fields: owned_fields(meta.managed_fields.as_deref().unwrap_or_default(), manager),
+    })
+}
+
+/// Deletes the object of this UID. One that is gone already counts as deleted; another one of the same name
+/// is a conflict. A workload stays visible until its pods are gone.
+pub async fn delete(cluster: &Cluster, reference: &ObjectRef, uid: &str) -> Result<(), KubeFault> {
+    let propagation = match reference.kind.as_str() {
+        "Deployment" | "DaemonSet" => PropagationPolicy::Foreground,
+        _ => PropagationPolicy::Background,
+    };
+    let params = DeleteParams {
+        propagation_policy: Some(propagation),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let request = built(Request::new(path_of(reference)?).delete(&reference.name, &params))?;
+    match cluster.write::<IgnoredAny>(request).await {
+        Ok(_) | Err(KubeFault::NotFound { .. }) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Whether objects of a kind live in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Namespaced,
+    ClusterWide,
+}
+
+/// Every kind that an operator writes. A kind that is not here is a mistake of ours, not a thing to discover.
+const KINDS: &[(&str, &str, &str, Scope)] = &[
+    ("v1", "ServiceAccount", "serviceaccounts", Scope::Namespaced),
+    ("v1", "Secret", "secrets", Scope::Namespaced),
+    ("v1", "ConfigMap", "configmaps", Scope::Namespaced),
+    ("v1", "Service", "services", Scope::Namespaced),
+    ("v1", "Namespace", "namespaces", Scope::ClusterWide),
+    ("apps/v1", "Deployment", "deployments", Scope::Namespaced),
+    ("apps/v1", "DaemonSet", "daemonsets", Scope::Namespaced),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", Scope::Namespaced),
+    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", Scope::Namespaced),
+    ("rbac.authorization.k8s.io/v1", "Role", "roles", Scope::Namespaced),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", Scope::Namespaced),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", Scope::ClusterWide),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", Scope::ClusterWide),
+    ("storage.k8s.io/v1", "CSIDriver", "csidrivers", Scope::ClusterWide),
+    ("storage.k8s.io/v1", "StorageClass", "storageclasses", Scope::ClusterWide),
+    ("snapshot.storage.k8s.io/v1", "VolumeSnapshotClass", "volumesnapshotclasses", Scope::ClusterWide),
+    ("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", Scope::ClusterWide),
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        Scope::ClusterWide,
+    ),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", Scope::ClusterWide),
+];
+
+/// The path of the collection that the object belongs to.
+fn path_of(reference: &ObjectRef) -> Result<String, KubeFault> {
+    let known =
+        KINDS.iter().find(|(api, kind, _, _)| *api == reference.api_version && *kind == reference.kind);
+    let refuse = |why: &str| Err(KubeFault::Invalid { message: format!("{reference}: {why}") });
+    let Some((api_version, _, plural, scope)) = known else {
+        return refuse(&format!("{} {} is not a kind that we write", reference.api_version, reference.kind));
+    };
+    let root = if api_version.contains('/') { "/apis" } else { "/api" };
+    match (scope, &reference.namespace) {
+        (Scope::Namespaced, Some(namespace)) => {
+            Ok(format!("{root}/{api_version}/namespaces/{namespace}/{plural}"))
+        }
+        (Scope::ClusterWide, None) => Ok(format!("{root}/{api_version}/{plural}")),
+        (Scope::Namespaced, None) => refuse("it needs a namespace"),
+        (Scope::ClusterWide, Some(_)) => refuse("it lives in no namespace"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(api_version: &str, kind: &str, namespace: Option<&str>) -> ObjectRef {
+        ObjectRef {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: namespace.map(str::to_owned),
+            name: "x".into(),
+        }
+    }
+
+    #[test]
+    fn paths_follow_kind_and_scope() {
+        let path = |api, kind, namespace| path_of(&reference(api, kind, namespace));
+        assert_eq!(path("v1", "Secret", Some("a")).unwrap(), "/api/v1/namespaces/a/secrets");
+        assert_eq!(
+            path("storage.k8s.io/v1", "CSIDriver", None).unwrap(),
+            "/apis/storage.k8s.io/v1/csidrivers"
+        );
+        for wrong in
+            [path("v1", "Secret", None), path("v1", "Namespace", Some("a")), path("v1", "Pod", Some("a"))]
+        {
+            assert!(matches!(wrong, Err(KubeFault::Invalid { .. })), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Watches. Each has a task and a back-off of its own, so that one that is refused never slows another, and
+//! keeps small rows in place, so that thousands of objects cost what is used of them.
+//!
+//! We list and watch through `kube::Api` and not through `kube::runtime::watcher`: that stream hides
+//! bookmarks and the end of a watch, without which nobody can tell a quiet watch from a dead one.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::DeserializeGuard;
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+use vdo_api::condition::clip;
+use vdo_plan::Reading;
+
+use crate::client::{READ_DEADLINE, call};
+use crate::clock::{Monotonic, monotonic};
+use crate::fault::{KubeFault, Retry};
+use crate::wake::Wake;
+
+/// Objects per page of a list: a page is held up to three times while it is read.
+const PAGE: u32 = 250;
+/// How long one page of a list may take.
+const PAGE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the server keeps one watch open, in seconds.
+const WATCH_SECONDS: u32 = 280;
+/// The grace after which a watch without its end is dead.
+const WATCH_GRACE: Duration = Duration::from_secs(5);
+/// A watch that failed for so long is no longer believed.
+const STALE_AFTER: Duration = Duration::from_secs(30);
+/// The back-off of a fault that passes by itself.
+const SOON: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// The back-off of a fault that a person has to mend.
+const SLOWLY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+
+/// Which objects of a kind are watched; the `Api` says in which namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Selector {
+    /// A label selector.
+    pub labels: Option<String>,
+    /// A field selector.
+    pub fields: Option<String>,
+}
+
+impl Selector {
+    /// All of them.
+    pub fn all() -> Self {
+        Selector::default()
+    }
+
+    /// Those with these labels.
+    pub fn labels(labels: impl Into<String>) -> Self {
+        Selector { labels: Some(labels.into()), fields: None }
+    }
+
+    /// Those with these fields.
+    pub fn fields(fields: impl Into<String>) -> Self {
+        Selector { labels: None, fields: Some(fields.into()) }
+    }
+
+    /// The one of this name.
+    pub fn name(name: &str) -> Self {
+        Selector::fields(format!("metadata.name={name}"))
+    }
+}
+
+/// The watches of one process. Dropping it ends them.
+pub struct Watches {
+    wake: Wake,
+    pulses: Pulses,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Watches {
+    /// No watch yet; each that is added raises this wake-up.
+    pub fn new(wake: &Wake) -> Self {
+        Watches { wake: wake.clone(), pulses: Pulses::default(), tasks: Mutex::default() }
+    }
+
+    /// Watches objects of a type that decodes whatever the server may hold: built-in kinds, metadata, or a
+    /// type of ours with lenient fields. `row` says what is kept of an object; `None` keeps nothing.
+    pub fn watch<K, R>(
+        &self,
+        name: &'static str,
+        api: Api<K>,
+        selector: Selector,
+        row: impl Fn(&K) -> Option<R> + Send + Sync + 'static,
+    ) -> Rows<R>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        R: PartialEq + Send + Sync + 'static,
+    {
+        let rows = Rows::new(name);
+        let pulse = self.pulses.add(name);
+        let task = Task { api, selector, row, rows: rows.clone(), wake: self.wake.clone(), pulse };
+        let handle = tokio::spawn(task.run());
+        lock(&self.tasks).push(handle);
+        rows
+    }
+
+    /// Watches custom resources: one that does not decode is given to `row` as an error text, and stops
+    /// nothing.
+    pub fn watch_guarded<K, R>(
+        &self,
+        name: &'static str,
+        api: Api<DeserializeGuard<K>>,
+        selector: Selector,
+        row: impl Fn(Result<&K, &Broken>) -> Option<R> + Send + Sync + 'static,
+    ) -> Rows<R>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        R: PartialEq + Send + Sync + 'static,
+    {
+        self.watch(name, api, selector, move |guard: &DeserializeGuard<K>| match &guard.0 {
+            Ok(object) => row(Ok(object)),
+            Err(invalid) => row(Err(&Broken::new(&invalid.metadata, &invalid.error))),
+        })
+    }
+
+    /// When each watch last heard from the server.
+    pub fn pulses(&self) -> Pulses {
+        self.pulses.clone()
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        for task in lock(&self.tasks).iter() {
+            task.abort();
+        }
+    }
+}
+
+/// An object that does not decode into its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Broken {
+    pub(crate) fn new(
+        meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        error: &str,
+    ) -> Self {
+        Broken {
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            why: clip(error, 256),
+        }
+    }
+}
+
+/// When each watch last heard from the server: an event, a bookmark, the end of a watch or a refusal.
+#[derive(Clone, Default)]
+pub struct Pulses(Arc<Mutex<Vec<(&'static str, Pulse)>>>);
+
+#[derive(Clone)]
+struct Pulse(Arc<Mutex<Monotonic>>);
+
+impl Pulse {
+    fn beat(&self) {
+        *lock(&self.0) = monotonic();
+    }
+}
+
+impl Pulses {
+    fn add(&self, name: &'static str) -> Pulse {
+        let pulse = Pulse(Arc::new(Mutex::new(monotonic())));
+        lock(&self.0).push((name, pulse.clone()));
+        pulse
+    }
+
+    /// How long each watch has been silent.
+    pub fn ages(&self) -> Vec<(&'static str, Duration)> {
+        let now = monotonic();
+        lock(&self.0).iter().map(|(name, pulse)| (*name, now.duration_since(*lock(&pulse.0)))).collect()
+    }
+}
+
+/// The rows of one watch. Cheap to clone; all clones see the same rows.
+pub struct Rows<R> {
+    name: &'static str,
+    table: Arc<Mutex<Table<R>>>,
+}
+
+impl<R> Clone for Rows<R> {
+    fn clone(&self) -> Self {
+        Rows { name: self.name, table: self.table.clone() }
+    }
+}
+
+struct Table<R> {
+    rows: BTreeMap<Box<str>, Slot<R>>,
+    /// Grows with each list. A row that the latest complete list did not name is gone.
+    round: u64,
+    listed: bool,
+    trouble: Option<Trouble>,
+}
+
+struct Slot<R> {
+    round: u64,
+    row: R,
+}
+
+struct Trouble {
+    since: Monotonic,
+    fault: KubeFault,
+    /// Whether the loop was woken for it.
+    told: bool,
+}
+
+impl Trouble {
+    /// A refusal counts at once, an outage after a while.
+    fn counts(&self) -> bool {
+        self.fault.retry() == Retry::Slowly || monotonic().duration_since(self.since) > STALE_AFTER
+    }
+}
+
+/// A look at the rows.
+pub struct View<'a, R>(&'a BTreeMap<Box<str>, Slot<R>>);
+
+impl<'a, R> View<'a, R> {
+    /// The row of a namespaced object.
+    pub fn named(&self, namespace: &str, name: &str) -> Option<&'a R> {
+        self.of(&format!("{namespace}/{name}"))
+    }
+
+    /// The row under this key: `namespace/name`, or `name` for a cluster-wide object.
+    pub fn of(&self, key: &str) -> Option<&'a R> {
+        self.0.get(key).map(|slot| &slot.row)
+    }
+
+    /// All keys and rows, in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a R)> + use<'a, R> {
+        self.0.iter().map(|(key, slot)| (&**key, &slot.row))
+    }
+
+    /// All rows, in the order of their keys.
+    pub fn rows(&self) -> impl Iterator<Item = &'a R> + use<'a, R> {
+        self.0.values().map(|slot| &slot.row)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<R> Rows<R> {
+    fn new(name: &'static str) -> Self {
+        let table = Table { rows: BTreeMap::new(), round: 0, listed: false, trouble: None };
+        Rows { name, table: Arc::new(Mutex::new(table)) }
+    }
+
+    /// What was seen. Unreadable until the first list ended, when the server refuses, and when the watch has
+    /// failed for longer than half a minute. Never `Absent`: nothing found is an empty view.
+    pub fn with<T>(&self, look: impl FnOnce(View<'_, R>) -> T) -> Reading<T> {
+        let table = lock(&self.table);
+        match &table.trouble {
+            Some(trouble) if !table.listed || trouble.counts() => {
+                Reading::Unreadable(format!("{}: {}", self.name, trouble.fault))
+            }
+            None if !table.listed => Reading::Unreadable(format!("{}: not listed yet", self.name)),
+            Some(_) | None => Reading::Present(look(View(&table.rows))),
+        }
+    }
+
+    /// The rows as they were last seen, however long ago.
+    pub fn last_seen<T>(&self, look: impl FnOnce(View<'_, R>) -> T) -> T {
+        look(View(&lock(&self.table).rows))
+    }
+
+    /// Since when the watch has been failing, if it is.
+    pub fn failing_since(&self) -> Option<Monotonic> {
+        lock(&self.table).trouble.as_ref().map(|trouble| trouble.since)
+    }
+}
+
+impl<R: Clone> Rows<R> {
+    /// A copy of one row.
+    pub fn one(&self, key: &str) -> Reading<R> {
+        match self.with(|view| view.of(key).cloned()) {
+            Reading::Present(row) => Reading::from(row),
+            Reading::Absent => Reading::Absent,
+            Reading::Unreadable(why) => Reading::Unreadable(why),
+        }
+    }
+
+    /// A copy of all rows.
+    pub fn all(&self) -> Reading<Vec<R>> {
+        self.with(|view| view.rows().cloned().collect())
+    }
+}
+
+impl<R: PartialEq> Table<R> {
+    /// Puts the row in its place. True if it differs from what was there.
+    fn put(&mut self, key: Box<str>, row: Option<R>) -> bool {
+        let round = self.round;
+        match row {
+            Some(row) => match self.rows.get_mut(&key) {
+                Some(slot) => {
+                    slot.round = round;
+                    std::mem::replace(&mut slot.row, row) != slot.row
+                }
+                None => self.rows.insert(key, Slot { round, row }).is_none(),
+            },
+            None => self.rows.remove(&key).is_some(),
+        }
+    }
+
+    /// Ends a list: what it did not name is gone. True if something is gone, or if it was the first.
+    fn end_of_list(&mut self) -> bool {
+        let (before, round) = (self.rows.len(), self.round);
+        self.rows.retain(|_, slot| slot.round == round);
+        self.rows.len() != before || !std::mem::replace(&mut self.listed, true)
+    }
+}
+
+struct Task<K, R, F> {
+    api: Api<K>,
+    selector: Selector,
+    row: F,
+    rows: Rows<R>,
+    wake: Wake,
+    pulse: Pulse,
+}
+
+/// Where to go on.
+enum Next {
+    /// List everything again.
+    List,
+    /// Watch from this version on.
+    Watch(String),
+}
+
+impl<K, R, F> Task<K, R, F>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    R: PartialEq + Send + Sync + 'static,
+    F: Fn(&K) -> Option<R> + Send + Sync + 'static,
+{
+    async fn run(self) {
+        let mut next = Next::List;
+        let mut pause = Pause::default();
+        loop {
+            let started = monotonic();
+            let outcome = match &next {
+                Next::List => self.list().await.map(Next::Watch),
+                Next::Watch(version) => {
+                    let mut version = version.clone();
+                    let outcome = self.follow(&mut version).await;
+                    // What was seen before the fault is not asked for again.
+                    next = Next::Watch(version.clone());
+                    outcome.map(|()| Next::Watch(version))
+                }
+            };
+            match outcome {
+                Ok(onwards) => {
+                    let listed = matches!(next, Next::List);
+                    next = onwards;
+                    // A proxy that ends every watch at once must not make us spin.
+                    if !listed && monotonic().duration_since(started) < SOON.0 {
+                        tokio::time::sleep(jittered(SOON.1)).await;
+                    }
+                }
+                Err(fault) => {
+                    if fault.is_answer() {
+                        self.pulse.beat();
+                    }
+                    // A version that is no longer kept, or an answer that we could not read, leaves a gap.
+                    if matches!(fault, KubeFault::Gone | KubeFault::Malformed { .. }) {
+                        next = Next::List;
+                    }
+                    if monotonic().duration_since(started) > SLOWLY.1 {
+                        pause = Pause::default();
+                    }
+                    let wait = pause.after(&fault);
+                    self.failed(fault);
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// Reads everything, page by page, into the rows; then what was not named is gone.
+    async fn list(&self) -> Result<String, KubeFault> {
+        lock(&self.rows.table).round += 1;
+        let mut params = ListParams {
+            label_selector: self.selector.labels.clone(),
+            field_selector: self.selector.fields.clone(),
+            limit: Some(PAGE),
+            ..ListParams::default()
+        };
+        let mut changed = false;
+        loop {
+            let page = call(PAGE_DEADLINE, self.api.list(&params)).await?;
+            self.pulse.beat();
+            for object in &page.items {
+                changed |= lock(&self.rows.table).put(key(object), (self.row)(object));
+            }
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                let version = page.metadata.resource_version.unwrap_or_default();
+                changed |= lock(&self.rows.table).end_of_list();
+                changed |= self.recovered();
+                if changed {
+                    self.wake.raise();
+                }
+                return Ok(version);
+            }
+        }
+    }
+
+    /// Follows the changes until the server ends the watch, or until it fails.
+    async fn follow(&self, version: &mut String) -> Result<(), KubeFault> {
+        let params = WatchParams {
+            label_selector: self.selector.labels.clone(),
+            field_selector: self.selector.fields.clone(),
+            timeout: Some(WATCH_SECONDS),
+            bookmarks: true,
+            send_initial_events: false,
+        };
+        let silence = Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
+        let stream = call(READ_DEADLINE, self.api.watch(&params, version)).await?;
+        self.pulse.beat();
+        if self.recovered() {
+            self.wake.raise();
+        }
+        let mut stream = stream.map_err(KubeFault::from).boxed();
+        // A connection that died without a word gives neither events nor an end.
+        while let Some(event) = call(silence, stream.try_next()).await? {
+            self.pulse.beat();
+            let changed = match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    *version = object.resource_version().unwrap_or_default();
+                    lock(&self.rows.table).put(key(&object), (self.row)(&object))
+                }
+                WatchEvent::Deleted(object) => {
+                    *version = object.resource_version().unwrap_or_default();
+                    lock(&self.rows.table).put(key(&object), None)
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    *version = bookmark.metadata.resource_version;
+                    false
+                }
+                WatchEvent::Error(status) => return Err(KubeFault::from_status(&status)),
+            };
+            if changed {
+                self.wake.raise();
+            }
+        }
+        Ok(())
+    }
+
+    /// The watch works. True if readers thought that it did not.
+    fn recovered(&self) -> bool {
+        let trouble = lock(&self.rows.table).trouble.take();
+        if let Some(trouble) = &trouble {
+            let seconds = monotonic().duration_since(trouble.since).as_secs();
+            tracing::info!(watch = self.rows.name, seconds, "watch is back");
+        }
+        trouble.is_some_and(|trouble| trouble.told)
+    }
+
+    /// The watch fails. Wakes the loop once when readers begin to see it.
+    fn failed(&self, fault: KubeFault) {
+        let mut table = lock(&self.rows.table);
+        let known = table.trouble.as_ref().map(|trouble| (trouble.since, trouble.fault.cause()));
+        // Expired versions are the normal end of a long silence, and mended by the list that follows.
+        if fault == KubeFault::Gone {
+            return;
+        }
+        if known.is_none_or(|(_, cause)| cause != fault.cause()) {
+            tracing::warn!(watch = self.rows.name, %fault, "watch fails");
+        }
+        let since = known.map_or_else(monotonic, |(since, _)| since);
+        let told = table.trouble.as_ref().is_some_and(|trouble| trouble.told);
+        let mut trouble = Trouble { since, fault, told };
+        if trouble.counts() && !told {
+            trouble.told = true;
+            self.wake.raise();
+        }
+        table.trouble = Some(trouble);
+    }
+}
+
+/// The growing pause of one watch.
+#[derive(Default)]
+struct Pause(Option<Duration>);
+
+impl Pause {
+    fn after(&mut self, fault: &KubeFault) -> Duration {
+        let (first, most) = match fault.retry() {
+            Retry::Soon | Retry::Reread => SOON,
+            Retry::Slowly => SLOWLY,
+            Retry::After(pause) => return jittered(pause),
+        };
+        let pause = self.0.map_or(first, |last| (last * 2).clamp(first, most));
+        self.0 = Some(pause);
+        jittered(pause)
+    }
+}
+
+/// Up to a quarter longer, so that watches and replicas do not come back in step.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    pause + pause.mul_f64((random % 1024) as f64 / 4096.0)
+}
+
+fn key<K: Resource>(object: &K) -> Box<str> {
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    match object.meta().namespace.as_deref() {
+        Some(namespace) => format!("{namespace}/{name}").into(),
+        None => name.into(),
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
