@@ -1,1 +1,17 @@
-//! csi-operator
+//! csi-operator: installs and keeps the vSphere container storage plug-in.
+//!
+//! Start with [`inputs`] (the spec and what was found, checked), then [`render`] (checked values to a revision)
+//! and [`stages`] (how much of it may be applied now). [`releases`] is the table of what differs between driver
+//! releases, [`gcfg`] the format of the driver's configuration.
+//!
+//! **Invariant:** the modules above are pure: no client, no clock, no environment. `render` is total and gives the
+//! same bytes for the same inputs. Nothing here names, owns or deletes a CRD of `cns.vmware.com`: the driver does.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod gcfg;
+pub mod inputs;
+pub mod reasons;
+pub mod releases;
+pub mod render;
+pub mod stages;
