@@ -101,6 +101,12 @@ func TestAVolumeIsCreatedAndDeleted(t *testing.T) {
 	}
 }
 
+func TestTheSocketMayBeARelativePath(t *testing.T) {
+	_, socket := serve(t)
+	t.Chdir(filepath.Dir(socket))
+	csic(t, 0, "--socket", filepath.Base(socket), "info")
+}
+
 func TestExitCodesTellWhatWentWrong(t *testing.T) {
 	d, socket := serve(t)
 	csic(t, exitRefused, "--socket", socket, "delete", "--id", "nothing")
