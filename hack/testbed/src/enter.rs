@@ -135,7 +135,7 @@ pub fn hold(orders: &str) -> Result<i32> {
         let processes = Processes { holder, started: start_time(holder)?, init };
         fs::write(dir.join(PROCESSES), serde_json::to_string(&processes)?)?;
         write_outside(&dir, orders.spec.vcenters_in_it()).await?;
-        println!("ready");
+        writeln!(std::io::stdout(), "ready").context("the caller ended before the bed was ready")?;
         let mut word = String::new();
         std::io::stdin().read_line(&mut word)?;
         if word.trim() != "stay" {
@@ -178,7 +178,7 @@ pub fn down(dir: &Path) -> Result<()> {
     };
     kill(Pid::from_raw(processes.holder), Signal::SIGKILL).context("failed to end the bed")?;
     let start = Instant::now();
-    while Path::new(&format!("/proc/{}", processes.init)).exists() {
+    while stat_field(processes.init, 0).is_ok_and(|state| state != "Z") {
         if start.elapsed() > GONE_WITHIN {
             bail!("the bed's first process {} is still there", processes.init);
         }
