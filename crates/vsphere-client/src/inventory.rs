@@ -1,6 +1,7 @@
 //! Datacenters and virtual machines.
 
 use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::properties::{Object, Query, Walk};
@@ -10,6 +11,9 @@ use crate::uuid::Uuid;
 
 /// Folders inside of folders that a path may have. vCenter allows far fewer in practice.
 const PATH_DEPTH: usize = 64;
+
+/// Views that are remembered as left. More than one takes several failures in a row.
+const LEFT_VIEWS: usize = 32;
 
 /// A datacenter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,23 +183,22 @@ impl Session {
 
     /// Reads the machines of some datacenters: per datacenter a view, a call per page, and the view's end.
     ///
-    /// A caller that stops waiting leaves a view in vCenter, until the session ends.
+    /// A read that fails or that nobody waits for may leave its view in vCenter. The next read ends it first,
+    /// and so does the end of the session.
     pub async fn fetch_vms(&self, datacenters: &[&Datacenter]) -> Result<Vms, Error> {
+        self.end_left_views().await?;
+        let limit = self.target().limits.pages;
         let mut vms = Vms::default();
         for (position, datacenter) in datacenters.iter().enumerate() {
             let position = u16::try_from(position).unwrap_or(u16::MAX);
-            let view = self.open_view(&datacenter.reference).await?;
-            let read: &[(&str, &[&str])] =
-                &[("VirtualMachine", &[NAME, BIOS_UUID, INSTANCE_UUID, HOST_NAME, TOOLS, POWER])];
-            let query = Query { from: &view, walk: Walk::View, read };
-            let most = self.target().limits.pages.saturating_sub(vms.pages);
-            let outcome = self.read_pages(&query, most, &mut |object| vms.add(object, position)).await;
+            let view = OpenView { session: self, view: Some(self.open_view(&datacenter.reference).await?) };
+            let outcome =
+                view.fetch(limit.saturating_sub(vms.pages), |object| vms.add(object, position)).await;
             if outcome.as_ref().err().is_none_or(still_connected) {
-                // The view goes with the session at the latest; what was read is worth more than this answer.
-                let _ = self.ask(Request::on(&view, "DestroyView")?, |_| Ok(())).await;
+                view.end().await;
             }
             vms.pages += outcome.map_err(|error| match error {
-                Error::TooManyPages { .. } => Error::TooManyPages { limit: self.target().limits.pages },
+                Error::TooManyPages { .. } => Error::TooManyPages { limit },
                 other => other,
             })?;
         }
@@ -220,6 +223,73 @@ impl Session {
         })
         .await?;
         view.ok_or(Error::Malformed { method: METHOD, why: "it has no view" })
+    }
+
+    /// Ends what earlier reads left. What cannot be ended now is left again.
+    async fn end_left_views(&self) -> Result<(), Error> {
+        while let Some(view) = self.take_left_view() {
+            let mut view = OpenView { session: self, view: Some(view) };
+            match self.ask(view.destruction()?, |_| Ok(())).await {
+                Err(error) if !still_connected(&error) => return Err(error),
+                // A fault means that it is gone already.
+                Ok(()) | Err(_) => view.view = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn take_left_view(&self) -> Option<Reference> {
+        self.left_views().pop()
+    }
+
+    fn left_views(&self) -> MutexGuard<'_, Vec<Reference>> {
+        // A list of names stays whole whatever happened to its last writer.
+        self.left_views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A view that is in use. Dropped before its end, it joins the views that are left.
+struct OpenView<'a> {
+    session: &'a Session,
+    view: Option<Reference>,
+}
+
+impl OpenView<'_> {
+    fn reference(&self) -> Result<&Reference, Error> {
+        self.view
+            .as_ref()
+            .ok_or(Error::Malformed { method: "CreateContainerView", why: "its view has ended" })
+    }
+
+    fn destruction(&self) -> Result<Request, Error> {
+        Request::on(self.reference()?, "DestroyView")
+    }
+
+    async fn fetch(&self, most: u32, mut see: impl FnMut(Object) + Send) -> Result<u32, Error> {
+        let read: &[(&str, &[&str])] =
+            &[("VirtualMachine", &[NAME, BIOS_UUID, INSTANCE_UUID, HOST_NAME, TOOLS, POWER])];
+        let query = Query { from: self.reference()?, walk: Walk::View, read };
+        self.session.read_pages(&query, most, &mut see).await
+    }
+
+    /// What was read is worth more than the answer to this: a view that could not be ended is left.
+    async fn end(mut self) {
+        if let Ok(request) = self.destruction()
+            && self.session.ask(request, |_| Ok(())).await.is_ok()
+        {
+            self.view = None;
+        }
+    }
+}
+
+impl Drop for OpenView<'_> {
+    fn drop(&mut self) {
+        if let Some(view) = self.view.take() {
+            let mut left = self.session.left_views();
+            if left.len() < LEFT_VIEWS {
+                left.push(view);
+            }
+        }
     }
 }
 
@@ -342,6 +412,11 @@ impl Vms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_is_small() {
+        assert!(size_of::<Vm>() <= 88, "{}", size_of::<Vm>());
+    }
 
     #[test]
     fn a_name_is_compared_as_a_person_reads_it() {

@@ -230,3 +230,92 @@ fn object<R: BufRead>(answer: &mut Answer<R>) -> Result<Object, Flaw> {
         missing,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::soap::Failed;
+
+    fn read(xml: &[u8]) -> Result<(Vec<Object>, Option<String>), Failed> {
+        let mut objects = Vec::new();
+        let token =
+            Answer::new(xml).envelope(FIRST, |answer| page(answer, &mut |object| objects.push(object)))?;
+        Ok((objects, token))
+    }
+
+    fn envelope(inner: &str) -> String {
+        format!(
+            "<Envelope xmlns=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+             xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><Body>\
+             <RetrievePropertiesExResponse xmlns=\"urn:vim25\"><returnval>{inner}</returnval>\
+             </RetrievePropertiesExResponse></Body></Envelope>"
+        )
+    }
+
+    #[test]
+    fn a_property_is_a_text_a_reference_or_a_structure() {
+        let xml = envelope(
+            "<token/><objects><obj type=\"Folder\">group-1</obj>\
+             <propSet><name>name</name><val xsi:type=\"xsd:string\"> a &amp; b </val></propSet>\
+             <propSet><name>parent</name><val type=\"Folder\">group-2</val></propSet>\
+             <propSet><name>session</name><val><key>k</key><deep><deeper>no</deeper></deep>x</val></propSet></objects>",
+        );
+        let Ok((mut objects, None)) = read(xml.as_bytes()) else { panic!() };
+        let mut object = objects.pop().unwrap();
+        assert_eq!(object.reference, Reference::new("Folder", "group-1"));
+        assert_eq!(object.take("name").unwrap().text, " a & b ");
+        assert!(object.take("name").is_none());
+        assert_eq!(object.take("parent").unwrap().reference(), Some(Reference::new("Folder", "group-2")));
+        let session = object.take("session").unwrap();
+        assert_eq!(session.text, "x");
+        assert_eq!(session.reference(), None);
+        assert_eq!(session.fields, [("key".into(), "k".into()), ("deep".into(), String::new())]);
+    }
+
+    #[test]
+    fn hostile_objects_are_bounded() {
+        let many = "<propSet><name>n</name><val>v</val></propSet>".repeat(PROPERTIES + 1);
+        let xml = envelope(&format!("<objects><obj type=\"Folder\">group-1</obj>{many}</objects>"));
+        assert!(matches!(
+            read(xml.as_bytes()),
+            Err(Failed::Flawed(Flaw("it has more properties than were asked for")))
+        ));
+
+        let fields = "<f>x</f>".repeat(100_000);
+        let xml = envelope(&format!(
+            "<objects><obj type=\"Folder\">group-1</obj><propSet><name>n</name><val>{fields}</val></propSet></objects>"
+        ));
+        let Ok((mut objects, None)) = read(xml.as_bytes()) else { panic!() };
+        assert_eq!(objects[0].take("n").unwrap().fields.len(), FIELDS);
+
+        for unnamed in [
+            "<objects/>",
+            "<objects><obj>group-1</obj></objects>",
+            "<objects><obj type=\"Folder\"/></objects>",
+        ] {
+            assert!(matches!(read(envelope(unnamed).as_bytes()), Err(Failed::Flawed(_))), "{unnamed}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_page_makes_the_reader_panic(
+            pieces in proptest::collection::vec(prop_oneof![
+                Just("<objects>"), Just("</objects>"), Just("<obj type=\"Folder\">"), Just("</obj>"), Just("<propSet>"),
+                Just("</propSet>"), Just("<name>"), Just("</name>"), Just("<val>"), Just("</val>"), Just("<missingSet>"),
+                Just("</missingSet>"), Just("<fault>"), Just("</fault>"), Just("<token>"), Just("</token>"), Just("x"),
+                Just("&lt;"), Just("<a/>"),
+            ], 0..32),
+            cut in 0_usize..1000,
+        ) {
+            let xml = envelope(&pieces.concat());
+            let _ = read(xml.as_bytes());
+            let end = xml.floor_char_boundary(cut.min(xml.len() - 1));
+            prop_assert!(read(&xml.as_bytes()[..end]).is_err());
+        }
+    }
+}

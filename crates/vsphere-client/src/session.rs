@@ -1,5 +1,7 @@
 //! From a verified peer to a session and back.
 
+use std::sync::Mutex;
+
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 
@@ -48,6 +50,8 @@ pub(crate) struct Service {
 pub struct Session {
     pub(crate) wire: Wire,
     pub(crate) service: Service,
+    /// Views that a failed or abandoned read left in vCenter; the next read clears them away.
+    pub(crate) left_views: Mutex<Vec<Reference>>,
 }
 
 /// The session as vCenter sees it.
@@ -116,7 +120,7 @@ impl Client {
         if !self.wire.has_cookie() {
             return Err(Error::Malformed { method: LOGIN, why: "it has no session cookie" });
         }
-        Ok(Session { wire: self.wire, service: self.service })
+        Ok(Session { wire: self.wire, service: self.service, left_views: Mutex::default() })
     }
 }
 

@@ -185,8 +185,10 @@ impl Fault {
             "InvalidLogin" => Error::InvalidLogin,
             "NotAuthenticated" => Error::NotAuthenticated,
             "NoPermission" => Error::NoPermission {
-                object: self.object.map_or_else(|| "an object".to_string(), |object| object.shown()),
-                privilege: if self.privilege.is_empty() { "System.Read".to_string() } else { self.privilege },
+                object: self
+                    .object
+                    .map_or_else(|| format!("the object of {method}"), |object| object.shown()),
+                privilege: if self.privilege.is_empty() { "(not named)".to_string() } else { self.privilege },
             },
             _ => Error::Fault { method, name: self.name, message: self.message },
         }

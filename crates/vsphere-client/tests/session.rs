@@ -540,6 +540,45 @@ async fn a_session_that_ends_in_mid_read_is_an_error_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_view_that_was_left_is_ended_by_the_next_read() {
+    for say in [None, Some(Say::Raw(Vec::new()))] {
+        let mut inner = pages(3);
+        let mut broken = true;
+        let hangs = say.is_none();
+        let server = server(move |seen| match seen.method.as_str() {
+            "ContinueRetrievePropertiesEx" if std::mem::take(&mut broken) => {
+                Some(say.clone().unwrap_or(Say::Nothing))
+            }
+            _ => inner(seen),
+        })
+        .await;
+        let session = paged(&server, 100).await;
+        let dc = datacenter(&session, "/dc").await;
+        let asked = |record: &support::Record| {
+            record.requests.last().is_some_and(|seen| seen.method == "ContinueRetrievePropertiesEx")
+        };
+        let wanted = [&dc];
+        if hangs {
+            // Nobody waits any more once the second page was asked for.
+            tokio::select! {
+                outcome = session.fetch_vms(&wanted) => panic!("{outcome:?}"),
+                () = server.until(asked, |_| ()) => {}
+            }
+        } else {
+            let error = session.fetch_vms(&wanted).await.unwrap_err();
+            assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        }
+        assert_eq!(server.count("DestroyView"), 0);
+
+        let before = server.methods().len();
+        assert_eq!(session.fetch_vms(&wanted).await.unwrap().pages, 3);
+        assert_eq!(server.methods()[before..][..2], ["DestroyView", "CreateContainerView"]);
+        assert_eq!(server.count("DestroyView"), 2);
+        session.logout().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_slow_vcenter_runs_into_the_deadline_of_the_call() {
     for say in [Say::Nothing, Say::Drip] {
         let server = server(move |seen| (seen.method == "Login").then(|| say.clone())).await;
@@ -585,6 +624,15 @@ async fn an_answer_over_the_bound_is_refused_announced_or_not() {
         let error = session_for(target).await.unwrap_err();
         assert!(matches!(error, Error::TooLarge { method: "Login", limit: 16_000 }), "{error:?}");
     }
+}
+
+#[test]
+fn every_call_can_be_spawned() {
+    fn sent<T: Send>(_: impl Fn(Session) -> T) {}
+    sent(|session| async move { session.fetch_vms(&[]).await });
+    sent(|session| async move { session.fetch_datacenters().await });
+    sent(|session| async move { session.keepalive().await });
+    sent(|session| async move { session.logout().await });
 }
 
 #[tokio::test]
