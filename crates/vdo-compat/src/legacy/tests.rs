@@ -189,6 +189,10 @@ fn a_fault_is_named_with_its_place() {
             format!(r#"{{"CSI": {{"a/b~c": {GOOD}}}}}"#),
             "/CSI/a~1b~0c cannot be read: \"a/b~c\" is not a driver release",
         ),
+        (
+            r#"{"CSI": {"a\u0007\n": {}}}"#.into(),
+            "/CSI/a\u{fffd}\u{fffd} cannot be read: \"a\\u{7}\\n\" is not a driver release",
+        ),
         (r#"{"CSI": []}"#.into(), "/CSI is a list where an object belongs"),
         (csi("[]"), "/CSI/3.7.0 is a list where an object belongs"),
         (r#"{"CSI": {}, "CSI": {}}"#.into(), "the document has \"CSI\" twice"),

@@ -58,7 +58,7 @@ fn vsphere_versions_of_the_field_are_read() {
         ("8.0 Update 3", "8.0.3"),
         ("8.0-update3", "8.0.3"),
         ("8.0.0 U2", "8.0.2"),
-        ("8.0.2 U2", "8.0.2"),
+        ("8.0.2 U3", "8.0.2"),
         ("8.0", "8.0.0"),
         ("8.0 GA", "8.0.0"),
         ("8.0.3 build-24022515", "8.0.3"),
@@ -117,7 +117,17 @@ fn what_is_no_version_is_refused_with_its_own_text() {
         assert_eq!(error.expected, "Kubernetes version", "{text}");
         assert!(text.parse::<Release>().is_err(), "{text}");
     }
-    for text in ["8", "8.0+", "8.0.x", "8.0.1.2.3", "U3", "8.0 U99999999999", "ESXi 8.0"] {
+    for text in [
+        "8",
+        "8.0+",
+        "8.0.x",
+        "8.0.1.2.3",
+        "U3",
+        "8.0 U99999999999",
+        "ESXi 8.0",
+        "8.0.3\u{7}",
+        "8.0 \u{1b}[31m",
+    ] {
         assert!(text.parse::<VsphereVersion>().is_err(), "{text}");
     }
     assert_eq!("latest".parse::<Release>().unwrap_err().to_string(), "\"latest\" is not a driver release");
