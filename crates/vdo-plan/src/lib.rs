@@ -11,6 +11,7 @@
 pub mod credentials;
 pub mod driver;
 pub mod finding;
+pub mod foreign;
 pub mod journal;
 pub mod object;
 pub mod order;

@@ -85,7 +85,13 @@ impl Cluster {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = None;
-        Ok(Cluster { client: Client::try_from(config)?, record: Arc::default() })
+        Ok(Cluster::over(Client::try_from(config)?))
+    }
+
+    /// The cluster behind a client that was made elsewhere, as over a transport without sockets. The client
+    /// must not retry.
+    pub fn over(client: Client) -> Self {
+        Cluster { client, record: Arc::default() }
     }
 
     /// The client, for typed reads through `kube::Api`; go through [`Cluster::read`].

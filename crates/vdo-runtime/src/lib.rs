@@ -16,14 +16,17 @@
 pub mod apply;
 pub mod client;
 pub mod clock;
+pub mod deeds;
 pub mod events;
 pub mod fault;
 pub mod journal;
 pub mod lease;
 pub mod node;
+pub mod own;
 pub mod rows;
 pub mod run;
 pub mod serve;
+pub mod settings;
 mod slim;
 pub mod status;
 pub mod telemetry;
