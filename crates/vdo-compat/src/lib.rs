@@ -1,6 +1,6 @@
 //! Which driver release fits this cluster, and if none does, why.
 //!
-//! Start at [`select`]: it takes a [`Matrix`], the [`Cluster`] and a [`Request`] and returns a [`Selection`].
+//! Start at [`select()`]: it takes a [`Matrix`], the [`Cluster`] and a [`Request`] and returns a [`Selection`].
 //! A matrix is [`builtin::matrix`] or the original's JSON read by [`legacy::parse`]. [`explain`] is the one
 //! place that turns the result into words; conditions, events and `vdoctl` all print what it returns.
 //!
