@@ -335,29 +335,15 @@ async fn once(
         child.wait().await?;
         return Ok(failed_start(&first.unwrap_or_default()));
     }
-    let process = first_process(&child)?;
+    let process = first_process(&child);
     pod.report.row(name, |row| {
         row.id.clone_from(&id);
         let running = ContainerStateRunning { started_at: Some(Time(began)) };
         row.state = ContainerState { running: Some(running), ..ContainerState::default() };
     });
-    let start = &prepared.start;
-    let probed = Probed {
-        pod,
-        container,
-        process,
-        env: &start.env,
-        ids: (start.user, start.group),
-        image: &prepared.image,
-    };
-    let (status, why) = tokio::select! {
-        status = child.wait() => (status?, None),
-        _ = stopped(stop) => (terminate(&mut child, process, None, stop).await?, None),
-        unhealthy = watch_health(&probed) => {
-            pod.report.row(name, |row| row.ready = false);
-            let grace = unhealthy.grace.or(pod.spec().termination_grace_period_seconds).unwrap_or(30);
-            (terminate(&mut child, process, Some(grace), stop).await?, Some(unhealthy.message))
-        }
+    let (status, why) = match process {
+        Some(process) => until_end(pod, container, prepared, &mut child, process, stop).await?,
+        None => (child.wait().await?, None),
     };
     // The program did not take over after all.
     if status.code() == Some(i32::from(START_FAILED))
@@ -392,11 +378,34 @@ fn failed_start(fault: &str) -> ContainerStateTerminated {
     }
 }
 
-/// The container's first process; `unshare` is its parent.
-fn first_process(child: &Child) -> anyhow::Result<u32> {
-    let parent = child.id().context("the container ended")?;
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
-    children.split_whitespace().next().context("the container ended")?.parse().context("a process id")
+/// The container's first process, a child of `unshare`; a short one has ended already.
+fn first_process(child: &Child) -> Option<u32> {
+    let parent = child.id()?;
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+/// Probes the container until it ends, by itself or by order; also says what its probes found wrong.
+async fn until_end(
+    pod: &Arc<PodContext>,
+    container: &Container,
+    prepared: &Prepared,
+    child: &mut Child,
+    process: u32,
+    stop: &mut Stop,
+) -> anyhow::Result<(ExitStatus, Option<String>)> {
+    let start = &prepared.start;
+    let ids = (start.user, start.group);
+    let probed = Probed { pod, container, process, env: &start.env, ids, image: &prepared.image };
+    tokio::select! {
+        status = child.wait() => Ok((status?, None)),
+        _ = stopped(stop) => Ok((terminate(child, process, None, stop).await?, None)),
+        unhealthy = watch_health(&probed) => {
+            pod.report.row(&container.name, |row| row.ready = false);
+            let grace = unhealthy.grace.or(pod.spec().termination_grace_period_seconds).unwrap_or(30);
+            Ok((terminate(child, process, Some(grace), stop).await?, Some(unhealthy.message)))
+        }
+    }
 }
 
 /// SIGTERM, the grace period, SIGKILL. A stop order may shorten the time.

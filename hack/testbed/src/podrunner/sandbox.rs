@@ -101,14 +101,17 @@ impl Sandbox {
     }
 }
 
-/// Makes the bridge, unless the bed has made it.
+/// Where all pods send what is for the bed.
+const BRIDGE_ADDRESS: &str = "02:00:00:00:00:01";
+
+/// Makes the bridge, unless the bed has made it, and pins its hardware address.
 pub(super) async fn make_bridge(bridge: &str) -> anyhow::Result<()> {
-    if !std::path::Path::new("/sys/class/net").join(bridge).exists()
-        && ip(None, &format!("link show {bridge}\n")).await.is_err()
-    {
+    if ip(None, &format!("link show {bridge}\n")).await.is_err() {
         ip(None, &format!("link add {bridge} type bridge\n")).await?;
     }
-    ip(None, &format!("link set {bridge} up\n")).await
+    // By itself a bridge takes the lowest address of its ports, so a pod that comes or goes may change it. All others
+    // would send into the void for 15 s, until their neighbour entries expire.
+    ip(None, &format!("link set {bridge} address {BRIDGE_ADDRESS}\nlink set {bridge} up\n")).await
 }
 
 /// Runs commands of `ip`, in the network namespace of a process if one is named.
