@@ -156,7 +156,7 @@ func (a *admin) setCertificate(r *http.Request) (any, error) {
 	if err := a.front.identity.replace(chain, key); err != nil {
 		return nil, badInput{err}
 	}
-	a.gate.closeIdle()
+	a.gate.retire()
 	return a.front.identity.describe(), nil
 }
 

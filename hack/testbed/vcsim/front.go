@@ -46,7 +46,7 @@ func (f *front) serve(g *gate) error {
 		},
 		ConnState: func(c net.Conn, state http.ConnState) {
 			if own, isOwn := c.(*connection); isOwn && state == http.StateIdle {
-				own.becameIdle()
+				own.becameIdle(f.identity.generation.Load())
 			}
 		},
 		ErrorLog: log.New(io.Discard, "", 0), // broken connections are in the gate's records
@@ -57,6 +57,7 @@ func (f *front) serve(g *gate) error {
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := r.Context().Value(connectionKey{}).(*connection)
 	conn.began()
+	defer conn.ended()
 	state := conn.tls.ConnectionState()
 	r.TLS = &state
 	if conn.generation != f.identity.generation.Load() {
@@ -163,6 +164,11 @@ func (f *front) perform(w *reply, r *http.Request, c *call) {
 		w.WriteHeader(http.StatusUnauthorized)
 	default:
 		f.simulator.ServeHTTP(w, r)
+		if bytes.Contains(w.body.Bytes(), []byte("<InvalidLoginFault")) {
+			// In the words of a real vCenter: clients look for them.
+			w.replaceBody(nil)
+			refuseLogin(w)
+		}
 	}
 	f.noteSession(w, c)
 }

@@ -157,12 +157,21 @@ func (g *gate) forget() {
 	g.records = open
 }
 
-// closeIdle ends connections that no call is using.
-func (g *gate) closeIdle() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range g.records {
-		c.closeIfIdle()
+// retire ends the connections of older certificates: those that no call is using now, the others when their
+// call ends. It returns when a client can no longer meet one that is about to be closed.
+func (g *gate) retire() {
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		closing := false
+		for _, c := range g.records {
+			if c.generation != g.identity.generation.Load() {
+				closing = c.retire() || closing
+			}
+		}
+		g.mu.Unlock()
+		if !closing {
+			return
+		}
 	}
 }
 
@@ -219,9 +228,10 @@ type connection struct {
 	tls        *tls.Conn
 	generation int64
 
-	mu    sync.Mutex
-	busy  bool
-	facts connectionFacts
+	mu     sync.Mutex
+	busy   bool // from the first byte of a request to the last of its answer
+	inCall bool
+	facts  connectionFacts
 }
 
 const handshakeTimeout = 30 * time.Second
@@ -242,10 +252,14 @@ func (c *connection) Read(b []byte) (int, error) {
 }
 
 func (c *connection) Write(b []byte) (int, error) {
+	// Counted before it is sent: who has the answer finds it in the record.
+	c.mu.Lock()
+	c.facts.ApplicationBytesSent += int64(len(b))
+	c.mu.Unlock()
 	n, err := c.tls.Write(b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.facts.ApplicationBytesSent += int64(n)
+	c.facts.ApplicationBytesSent -= int64(len(b) - n)
 	c.failed(err)
 	return n, err
 }
@@ -321,23 +335,37 @@ func (c *connection) note(fault action) {
 func (c *connection) began() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = true
+	c.inCall = true
 	c.facts.Requests++
 }
 
-func (c *connection) becameIdle() {
+func (c *connection) ended() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = false
+	c.inCall = false
 }
 
-func (c *connection) closeIfIdle() {
+// becameIdle says that the last answer is on its way. A certificate exchanged meanwhile ends the connection.
+func (c *connection) becameIdle(current int64) {
 	c.mu.Lock()
-	idle := !c.busy && c.facts.Closed == nil && c.facts.Fault == ""
+	c.busy = false
 	c.mu.Unlock()
-	if idle {
+	if c.generation != current {
 		_ = c.Close()
 	}
+}
+
+// retire closes the connection if it is idle, and says whether one should look again soon: its call is over,
+// but the answer may not be out.
+func (c *connection) retire() bool {
+	c.mu.Lock()
+	open := c.facts.Closed == nil && c.facts.Fault == ""
+	busy, inCall := c.busy, c.inCall
+	c.mu.Unlock()
+	if open && !busy {
+		_ = c.Close()
+	}
+	return open && busy && !inCall
 }
 
 func (c *connection) snapshot() connectionFacts {

@@ -229,16 +229,21 @@ func (inv *inventory) create(ctx context.Context, m machine) error {
 	}
 	vm := object.NewVirtualMachine(inv.client, made.(types.ManagedObjectReference))
 	if m.Power == powerOn {
-		if task, err = vm.PowerOn(ctx); err != nil {
-			return err
-		}
-		if _, err := inv.finish(task); err != nil {
-			return err
-		}
+		inv.switchOn(vm)
 	}
 	inv.rows = append(inv.rows, m)
 	inv.refs[m.Name] = vm
 	return nil
+}
+
+// switchOn sets what a power-on task sets. The simulator's own task copies every device by way of XML.
+func (inv *inventory) switchOn(vm *object.VirtualMachine) {
+	ctx := &simulator.Context{Map: inv.registry}
+	inv.registry.AtomicUpdate(ctx, inv.registry.Get(vm.Reference()), []types.PropertyChange{
+		{Name: "runtime.powerState", Val: types.VirtualMachinePowerStatePoweredOn},
+		{Name: "summary.runtime.powerState", Val: types.VirtualMachinePowerStatePoweredOn},
+		{Name: "summary.runtime.bootTime", Val: time.Now()},
+	})
 }
 
 func (inv *inventory) spec(m machine, place *site) (types.VirtualMachineConfigSpec, error) {
@@ -251,6 +256,7 @@ func (inv *inventory) spec(m machine, place *site) (types.VirtualMachineConfigSp
 	if err != nil {
 		return types.VirtualMachineConfigSpec{}, err
 	}
+	nic.GetVirtualDevice().Connectable = &types.VirtualDeviceConnectInfo{StartConnected: true, Connected: m.Power == powerOn}
 	changes, err := append(devices, scsi, nic).ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd)
 	if err != nil {
 		return types.VirtualMachineConfigSpec{}, err

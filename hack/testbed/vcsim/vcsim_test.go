@@ -193,6 +193,7 @@ func TestOneWrongCharacterInThePasswordIsAnInvalidLogin(t *testing.T) {
 	for _, wrong := range []string{secret + "x", secret[1:], "Correct horse", "correct horsf", ""} {
 		_, err := b.login("t", admin1, wrong)
 		isFault[types.InvalidLogin](t, err)
+		equal(t, "message", soap.ToSoapFault(err).String, "Cannot complete login due to an incorrect user name or password.")
 	}
 	_, err = b.login("t", "nobody@vsphere.local", secret)
 	isFault[types.InvalidLogin](t, err)
