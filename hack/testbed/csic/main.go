@@ -158,7 +158,7 @@ func (s *session) info(ctx context.Context) error {
 	}
 	// Left out means ready.
 	ready := probe.GetReady() == nil || probe.GetReady().GetValue()
-	return s.say(fmt.Sprintf("driver %s %s, ready: %t", plugin.GetName(), plugin.GetVendorVersion(), ready),
+	return s.say(fmt.Sprintf("driver %s, version %q, ready: %t", plugin.GetName(), plugin.GetVendorVersion(), ready),
 		map[string]any{"step": "info", "driver": plugin.GetName(), "version": plugin.GetVendorVersion(), "ready": ready})
 }
 

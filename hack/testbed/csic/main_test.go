@@ -94,7 +94,7 @@ func TestAVolumeIsCreatedAndDeleted(t *testing.T) {
 		t.Fatalf("left: %v", d.volumes)
 	}
 	out, _ = csic(t, 0, "--socket", socket, "round-trip", "--name", "pvc-2")
-	for _, step := range []string{"driver csi.example v9, ready: true\n", "created volume pvc-2, id id-of-pvc-2, 1073741824 bytes", "deleted volume id-of-pvc-2"} {
+	for _, step := range []string{"driver csi.example, version \"v9\", ready: true\n", "created volume pvc-2, id id-of-pvc-2, 1073741824 bytes", "deleted volume id-of-pvc-2"} {
 		if !strings.Contains(out, step) {
 			t.Errorf("no %q in %q", step, out)
 		}
