@@ -28,7 +28,7 @@ type options struct {
 	listen, advertise, admin string
 	cert, key, sans          string
 	username, passwordFile   string
-	defaultDomain            string
+	defaultDomain, data      string
 	version                  version
 	inventory                inventoryOptions
 }
@@ -61,6 +61,7 @@ func parse(flags *flag.FlagSet, args []string) (options, error) {
 	flags.StringVar(&o.username, "username", "administrator@vsphere.local", "first user")
 	flags.StringVar(&o.passwordFile, "password-file", "", "file with the first user's password; one newline at its end does not count")
 	flags.StringVar(&o.defaultDomain, "default-domain", "vsphere.local", "domain of a user name without one")
+	flags.StringVar(&o.data, "data", "", "folder for the simulated datastores; default: the system's temporary folder")
 	flags.StringVar(&o.version.Version, "version", "8.0.3", "vSphere version")
 	flags.StringVar(&o.version.APIVersion, "api-version", "", "API version; default: the version with .0 appended")
 	flags.StringVar(&o.version.Build, "build", "24322831", "build number")
@@ -97,6 +98,12 @@ func run(o options) error {
 	password, err := os.ReadFile(o.passwordFile)
 	if err != nil {
 		return err
+	}
+	if o.data != "" {
+		// The simulator takes a folder of its own in here, and SIGTERM removes it; SIGKILL cannot.
+		if err := os.Setenv("TMPDIR", o.data); err != nil {
+			return err
+		}
 	}
 	users := newUsers(o.defaultDomain)
 	if err := users.replace(map[string]string{o.username: strings.TrimSuffix(string(password), "\n")}); err != nil {
