@@ -7,8 +7,8 @@ use futures::StreamExt;
 use futures::stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
-use kube::core::Request;
 use kube::core::params::{DeleteParams, Preconditions, PropagationPolicy, ValidationDirective};
+use kube::core::{ApiResource, GroupVersionKind, Request};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use vdo_plan::{Object, ObjectRef};
@@ -209,6 +209,15 @@ const KINDS: &[(&str, &str, &str, Scope)] = &[
     ),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", Scope::ClusterWide),
 ];
+
+/// How the API server knows the kind of this object.
+pub(crate) fn resource_of(reference: &ObjectRef) -> Result<ApiResource, KubeFault> {
+    // Also checks that we write this kind at all.
+    let path = path_of(reference)?;
+    let (group, version) = reference.api_version.rsplit_once('/').unwrap_or(("", &reference.api_version));
+    let kind = GroupVersionKind::gvk(group, version, &reference.kind);
+    Ok(ApiResource::from_gvk_with_plural(&kind, path.rsplit('/').next().unwrap_or_default()))
+}
 
 /// The path of the collection that the object belongs to.
 fn path_of(reference: &ObjectRef) -> Result<String, KubeFault> {

@@ -30,6 +30,8 @@ pub mod settings;
 mod slim;
 pub mod status;
 pub mod telemetry;
+pub mod traces;
+pub mod vcenters;
 mod wake;
 pub mod watch;
 

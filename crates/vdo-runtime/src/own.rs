@@ -91,29 +91,51 @@ impl OwnObjects {
         OwnObjects { rows, workloads, written: Mutex::default() }
     }
 
-    /// Every object. Unreadable while any watch is, and until the watches show what we wrote ourselves: a plan
-    /// made from a view older than our own last write would do it again, or undo it.
+    /// Every object. Unreadable while any watch is.
     pub fn reading(&self) -> Reading<OwnRows> {
         let mut found = BTreeMap::new();
+        let mut add = |row: &ObjectRow| {
+            let kept = Row {
+                uid: row.uid.clone(),
+                revision: row.revision.clone(),
+                owned_fields: row.owned_fields.clone(),
+            };
+            found.insert(row.reference.clone(), kept);
+        };
+        match self.visit(&mut add) {
+            Ok(()) => Reading::Present(found),
+            Err(why) => Reading::Unreadable(why),
+        }
+    }
+
+    /// An object that the watches still show older than we wrote it. A plan made from a view older than our own
+    /// last write would do it again, or undo it; the pass waits for the watch instead.
+    pub fn lagging(&self) -> Option<ObjectRef> {
+        if lock(&self.written).applied.is_empty() {
+            return None;
+        }
         let mut versions = BTreeMap::new();
-        for rows in &self.rows {
-            let read = rows.with(|view| view.rows().for_each(|row| put(row, &mut found, &mut versions)));
-            if let Reading::Unreadable(why) = read {
-                return Reading::Unreadable(why);
+        let mut add = |row: &ObjectRow| {
+            versions.insert(row.reference.clone(), row.resource_version.clone());
+        };
+        self.visit(&mut add).ok()?;
+        self.behind(&versions)
+    }
+
+    fn visit(&self, add: &mut dyn FnMut(&ObjectRow)) -> Result<(), String> {
+        let readings =
+            self.rows.iter().map(|rows| rows.with(|view| view.rows().cloned().collect::<Vec<_>>()));
+        let workloads = self.workloads.iter();
+        let workloads = workloads
+            .map(|rows| rows.with(|view| view.rows().map(|(row, _)| row.clone()).collect::<Vec<_>>()));
+        for reading in readings.chain(workloads) {
+            match reading {
+                Reading::Present(rows) => rows.iter().for_each(&mut *add),
+                Reading::Absent => {}
+                Reading::Unreadable(why) => return Err(why),
             }
         }
-        for rows in &self.workloads {
-            let read = rows.with(|view| view.rows().for_each(|(row, _)| put(row, &mut found, &mut versions)));
-            if let Reading::Unreadable(why) = read {
-                return Reading::Unreadable(why);
-            }
-        }
-        match self.behind(&versions) {
-            Some(object) => {
-                Reading::Unreadable(format!("the watch does not show our last write of {object} yet"))
-            }
-            None => Reading::Present(found),
-        }
+        Ok(())
     }
 
     /// How far a workload is, if it is there.
@@ -171,14 +193,6 @@ pub enum Extra {
     Services,
     /// Registrations of storage drivers.
     CsiDrivers,
-}
-
-fn put(row: &ObjectRow, found: &mut OwnRows, versions: &mut BTreeMap<ObjectRef, String>) {
-    versions.insert(row.reference.clone(), row.resource_version.clone());
-    found.insert(
-        row.reference.clone(),
-        Row { uid: row.uid.clone(), revision: row.revision.clone(), owned_fields: row.owned_fields.clone() },
-    );
 }
 
 struct Kinds<'a> {

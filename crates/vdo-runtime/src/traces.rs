@@ -1,0 +1,116 @@
+//! Live looks before the first write: who else manages a driver here, and which names are taken.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use kube::api::{DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use vdo_api::names::DRIVER_LABEL;
+use vdo_plan::foreign::Platform;
+use vdo_plan::{ObjectRef, Reading};
+
+use crate::apply::resource_of;
+use crate::client::Cluster;
+use crate::fault::KubeFault;
+
+/// Which platform this cluster is.
+pub async fn platform(cluster: &Cluster) -> Reading<Platform> {
+    let groups = match cluster.read(cluster.client().list_api_groups()).await {
+        Ok(groups) => groups,
+        Err(fault) => return Reading::Unreadable(fault.to_string()),
+    };
+    let serves = |name: &str| groups.groups.iter().any(|group| group.name == name);
+    if serves("vmoperator.vmware.com") {
+        return Reading::Present(Platform::Supervisor);
+    }
+    if !serves("config.openshift.io") {
+        return Reading::Present(Platform::Plain);
+    }
+    let kind = GroupVersionKind::gvk("config.openshift.io", "v1", "Infrastructure");
+    let api: Api<DynamicObject> =
+        Api::all_with(cluster.client().clone(), &ApiResource::from_gvk_with_plural(&kind, "infrastructures"));
+    match cluster.read(api.get_opt("cluster")).await {
+        Ok(Some(infrastructure)) => {
+            let kind = infrastructure.data.pointer("/status/platformStatus/type");
+            let on_vsphere = kind.and_then(serde_json::Value::as_str) == Some("VSphere");
+            Reading::Present(if on_vsphere { Platform::OpenShiftOnVsphere } else { Platform::Plain })
+        }
+        Ok(None) => Reading::Present(Platform::Plain),
+        Err(fault) => Reading::Unreadable(fault.to_string()),
+    }
+}
+
+/// Workloads anywhere in the cluster that run an image whose name holds `image` and do not bear our label.
+pub async fn workloads_running(cluster: &Cluster, image: &str) -> Reading<Vec<ObjectRef>> {
+    let daemon_sets = running::<DaemonSet>(cluster, image, |it| {
+        it.spec.as_ref()?.template.spec.as_ref().map(|spec| spec.containers.as_slice())
+    });
+    let deployments = running::<Deployment>(cluster, image, |it| {
+        it.spec.as_ref()?.template.spec.as_ref().map(|spec| spec.containers.as_slice())
+    });
+    match futures::future::try_join(daemon_sets, deployments).await {
+        Ok((mut found, more)) => {
+            found.extend(more);
+            Reading::Present(found)
+        }
+        Err(fault) => Reading::Unreadable(fault.to_string()),
+    }
+}
+
+async fn running<K>(
+    cluster: &Cluster,
+    image: &str,
+    containers: impl Fn(&K) -> Option<&[k8s_openapi::api::core::v1::Container]>,
+) -> Result<Vec<ObjectRef>, KubeFault>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::all(cluster.client().clone());
+    let mut params = ListParams::default().labels(&format!("!{DRIVER_LABEL}")).limit(100);
+    let mut found = Vec::new();
+    loop {
+        let page = cluster.read(api.list(&params)).await?;
+        let runs_it = |object: &&K| {
+            let mut images = containers(object).into_iter().flatten().filter_map(|c| c.image.as_deref());
+            images.any(|name| name.contains(image))
+        };
+        found.extend(page.items.iter().filter(runs_it).map(reference_of));
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Which of these objects exist without the label of this driver.
+pub async fn taken(cluster: &Cluster, driver: &str, objects: &[ObjectRef]) -> Reading<Vec<ObjectRef>> {
+    let mut found = Vec::new();
+    for reference in objects {
+        let resource = match resource_of(reference) {
+            Ok(resource) => resource,
+            Err(fault) => return Reading::Unreadable(fault.to_string()),
+        };
+        let client = cluster.client().clone();
+        let api: Api<DynamicObject> = match &reference.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        match cluster.read(api.get_metadata_opt(&reference.name)).await {
+            Ok(Some(object)) if object.labels().get(DRIVER_LABEL).map(String::as_str) != Some(driver) => {
+                found.push(reference.clone());
+            }
+            Ok(_) => {}
+            Err(fault) => return Reading::Unreadable(format!("{reference}: {fault}")),
+        }
+    }
+    Reading::Present(found)
+}
+
+fn reference_of<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef {
+    ObjectRef {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        namespace: object.namespace(),
+        name: object.name_any(),
+    }
+}
