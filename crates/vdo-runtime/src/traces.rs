@@ -1,6 +1,7 @@
 //! Live looks before the first write: who else manages a driver here, and which names are taken.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
@@ -104,6 +105,19 @@ pub async fn taken(cluster: &Cluster, driver: &str, objects: &[ObjectRef]) -> Re
         }
     }
     Reading::Present(found)
+}
+
+/// Whether any object of this driver's namespace bears the driver's label: a live look at everything that could
+/// still serve a volume or a node.
+pub async fn any_labelled(cluster: &Cluster, namespace: &str, driver: &str) -> Result<bool, KubeFault> {
+    let params = ListParams::default().labels(&format!("{DRIVER_LABEL}={driver}")).limit(1);
+    let client = || cluster.client().clone();
+    let daemon_sets: Api<DaemonSet> = Api::namespaced(client(), namespace);
+    let deployments: Api<Deployment> = Api::namespaced(client(), namespace);
+    let config_maps: Api<ConfigMap> = Api::namespaced(client(), namespace);
+    Ok(!cluster.read(daemon_sets.list_metadata(&params)).await?.items.is_empty()
+        || !cluster.read(deployments.list_metadata(&params)).await?.items.is_empty()
+        || !cluster.read(config_maps.list_metadata(&params)).await?.items.is_empty())
 }
 
 fn reference_of<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef {

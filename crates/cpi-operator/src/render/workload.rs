@@ -23,6 +23,8 @@ pub const DAEMON_SET: &str = "vsphere-cloud-controller-manager";
 pub const LEASE: &str = "cloud-controller-manager";
 /// Where its health is served.
 const HEALTH_PORT: i32 = 10258;
+/// The variable whose presence switches node deletion off.
+const SKIP_NODE_DELETION: &str = "SKIP_NODE_DELETION";
 /// Labels that mark a control-plane node; any one of them.
 const CONTROL_PLANE: [&str; 3] = [
     "node-role.kubernetes.io/control-plane",
@@ -120,7 +122,7 @@ fn container(inputs: &Inputs, mounts: Vec<VolumeMount>) -> Container {
     // The driver looks only whether the variable is there: even "false" would switch deletion off.
     let env = (inputs.node_deletion == NodeDeletion::Off).then(|| {
         vec![EnvVar {
-            name: "SKIP_NODE_DELETION".to_owned(),
+            name: SKIP_NODE_DELETION.to_owned(),
             value: Some("true".to_owned()),
             ..EnvVar::default()
         }]
@@ -153,6 +155,12 @@ fn container(inputs: &Inputs, mounts: Vec<VolumeMount>) -> Container {
         }),
         ..Container::default()
     }
+}
+
+/// Whether this revision was rendered with node deletion switched off.
+pub fn skips_node_deletion(revision: &vdo_plan::Revision) -> bool {
+    let mut sets = revision.objects().filter(|object| object.reference().kind == "DaemonSet");
+    sets.any(|set| set.value().to_string().contains(SKIP_NODE_DELETION))
 }
 
 fn healthz(delay: i32) -> Probe {

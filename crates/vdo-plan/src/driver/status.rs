@@ -20,6 +20,8 @@ pub struct StatusPart {
     pub record: DriverRecord,
     /// `CPIReady` or `CSIReady`.
     pub ready: Condition,
+    /// The reason of that condition, with its explanation.
+    pub reason: &'static Reason,
 }
 
 impl Plan {
@@ -29,7 +31,7 @@ impl Plan {
         let before = scene.view();
         let before = before.records.of(scene.driver);
         let record = if done { &self.decision.record } else { before };
-        let ready = self.ready(scene, record);
+        let (ready, reason) = self.ready(scene, record);
         let record = DriverRecord {
             observed_generation: scene.config.metadata.generation,
             phase: Some(self.phase),
@@ -38,10 +40,10 @@ impl Plan {
             attempt: attempt(scene, &stored, before, record),
             refused: self.refused(scene, &stored, record),
         };
-        StatusPart { record, ready }
+        StatusPart { record, ready, reason }
     }
 
-    fn ready(&self, scene: &Scene, record: &Record<Release, String>) -> Condition {
+    fn ready(&self, scene: &Scene, record: &Record<Release, String>) -> (Condition, &'static Reason) {
         let (truth, reason, message) = self.verdict(scene, record);
         let new = Condition::new(
             ready_condition(scene.driver),
@@ -52,7 +54,7 @@ impl Plan {
             Time(scene.now),
         );
         let previous = scene.config.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        condition::merge(previous, vec![new]).remove(0)
+        (condition::merge(previous, vec![new]).remove(0), reason)
     }
 
     /// Whether the driver works, and the one thing the user should read about it.
