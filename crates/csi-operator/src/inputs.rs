@@ -4,10 +4,10 @@
 //! vdo-core has not verified.
 
 use k8s_openapi::api::core::v1::Node;
-use vdo_api::vcenter::{TrustMode, Verified};
+use vdo_api::VDOConfigSpec;
 use vdo_api::vdoconfig::{FileAccess, FileVolumes};
-use vdo_api::{VDOConfigSpec, VsphereCloudConfigSpec};
 use vdo_compat::Release;
+use vdo_plan::vcenter::{self, Vcenter, VcenterFacts};
 use vdo_plan::{Finding, Reading};
 
 use crate::gcfg::Text;
@@ -15,11 +15,11 @@ use crate::reasons;
 use crate::releases::{self, ReleaseFacts};
 
 pub mod cluster_id;
-pub mod credentials;
+mod login;
 mod networks;
 
 pub use cluster_id::{ClusterId, ClusterIdSources, Home};
-pub use credentials::{Credentials, Login};
+pub use login::Login;
 
 /// Where the kubelet keeps its files unless somebody says otherwise.
 const KUBELET_ROOT: &str = "/var/lib/kubelet";
@@ -41,29 +41,12 @@ pub struct Facts<'a> {
     pub release: Release,
     /// The active VDOConfig.
     pub spec: &'a VDOConfigSpec,
-    /// The VsphereCloudConfig that it names for storage.
-    pub vcenter: Reading<Vcenter<'a>>,
-    /// The Secret that its verification names.
-    pub credentials: Reading<Credentials>,
-    /// The certificates that its verification names, if it names some.
-    pub authority: Reading<String>,
+    /// The VsphereCloudConfig that it names for storage, with what that refers to.
+    pub vcenter: VcenterFacts,
     /// What is known of the cluster.
     pub cluster: Cluster,
     /// Where a cluster id may be found.
     pub cluster_id: ClusterIdSources,
-}
-
-/// A VsphereCloudConfig with its name.
-#[derive(Clone, Debug)]
-pub struct Vcenter<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Its generation.
-    pub generation: i64,
-    /// What the user wrote.
-    pub spec: &'a VsphereCloudConfigSpec,
-    /// What vdo-core proved.
-    pub verified: Option<&'a Verified>,
 }
 
 /// What is known of the cluster.
@@ -199,21 +182,18 @@ impl Inputs {
                 ),
             ));
         }
-        let verified =
-            keep(&mut obstacles, verified(storage.map(|s| s.vsphere_cloud_config.as_str()), facts));
-        let vcenter = verified.and_then(|(vcenter, verified)| {
-            let login = keep_all(&mut obstacles, credentials::check(&facts.credentials, &verified.secret));
-            let trust = keep(&mut obstacles, trust(&vcenter, verified, &facts.authority));
-            let datacenters = keep(&mut obstacles, datacenters(&vcenter, verified));
-            let server = keep(&mut obstacles, text("spec.vcIp", &verified.server));
-            let port = u16::try_from(verified.port).unwrap_or(443);
+        let vcenter = keep(&mut obstacles, vcenter::resolve(&facts.vcenter)).and_then(|vcenter| {
+            let login = keep_all(&mut obstacles, login::check(&vcenter.credentials));
+            let trust = keep(&mut obstacles, trust(&vcenter, &facts.vcenter));
+            let datacenters = keep(&mut obstacles, datacenters(&vcenter, &facts.vcenter));
+            let server = keep(&mut obstacles, text("spec.vcIp", &vcenter.server));
             if matches!(trust, Some(Trust::Insecure)) {
                 advice.push(Finding::advise(
                     &reasons::CSI_CERTIFICATE_NOT_VERIFIED,
                     format!("VsphereCloudConfig {}: CSI does not verify the certificate", vcenter.name),
                 ));
             }
-            Some((server?, port, login?, trust?, datacenters?))
+            Some((server?, vcenter.port, login?, trust?, datacenters?))
         });
         let (Some(release), Some(cluster_id), Some(snapshots), Some(distribution), Some(vcenter), true) =
             (release, cluster_id, snapshots, distribution, vcenter, obstacles.is_empty())
@@ -282,52 +262,31 @@ fn snapshots(cluster: &Cluster) -> Result<Snapshots, Finding> {
     }
 }
 
-fn verified<'a>(wanted: Option<&str>, facts: &Facts<'a>) -> Result<(Vcenter<'a>, &'a Verified), Finding> {
-    let hold = |message: String| Err(Finding::hold(&reasons::CSI_VCENTER_NOT_VERIFIED, message));
-    let wanted = wanted.unwrap_or_default();
-    match &facts.vcenter {
-        Reading::Absent => hold(format!("VsphereCloudConfig {wanted} does not exist; create it")),
-        Reading::Unreadable(why) => hold(format!("VsphereCloudConfig {wanted} cannot be read: {why}")),
-        Reading::Present(vcenter) => match vcenter.verified {
-            Some(verified) if verified.generation == vcenter.generation => Ok((vcenter.clone(), verified)),
-            Some(_) => {
-                hold(format!("VsphereCloudConfig {} was changed and is not verified again yet", vcenter.name))
-            }
-            None => hold(format!("VsphereCloudConfig {} is not verified; see its conditions", vcenter.name)),
-        },
-    }
-}
-
-fn trust(vcenter: &Vcenter<'_>, verified: &Verified, authority: &Reading<String>) -> Result<Trust, Finding> {
+fn trust(vcenter: &Vcenter, facts: &VcenterFacts) -> Result<Trust, Finding> {
     let unusable = |what: &str| {
         let message = format!("VsphereCloudConfig {}: {what}", vcenter.name);
         Err(Finding::hold(&reasons::CSI_TRUST_UNUSABLE, message))
     };
-    match verified.trust.mode {
-        TrustMode::Insecure => Ok(Trust::Insecure),
-        TrustMode::Thumbprint => match fingerprint(&verified.trust.sha256) {
-            Some(fingerprint) => Ok(Trust::Thumbprint(text("spec.thumbprint", &fingerprint)?)),
-            None => unusable("status.verified.trust.sha256 is no SHA-256 fingerprint"),
-        },
-        TrustMode::Ca => match (&verified.trust.ca_ref, authority) {
-            (None, _) => Ok(Trust::PublicAuthority),
-            (Some(_), Reading::Present(pem)) if pem.contains("-----BEGIN CERTIFICATE-----") => {
-                Ok(Trust::Authority(pem.clone()))
+    match &vcenter.trust {
+        vcenter::Trust::Insecure => Ok(Trust::Insecure),
+        vcenter::Trust::PublicCa => Ok(Trust::PublicAuthority),
+        vcenter::Trust::Ca(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => {
+            Ok(Trust::Authority(pem.clone()))
+        }
+        vcenter::Trust::Ca(_) => unusable("the ConfigMap of spec.caRef holds no PEM certificate"),
+        // Of the two fingerprints in the status the stronger one.
+        vcenter::Trust::Thumbprint(_) => {
+            let status = facts.config.present().and_then(|config| config.status.as_ref());
+            let sha256 = status.and_then(|status| status.verified.as_ref()).map(|v| v.trust.sha256.as_str());
+            match sha256.and_then(fingerprint) {
+                Some(fingerprint) => Ok(Trust::Thumbprint(text("spec.thumbprint", &fingerprint)?)),
+                None => unusable("status.verified.trust.sha256 is no SHA-256 fingerprint"),
             }
-            (Some(at), Reading::Present(_)) => {
-                unusable(&format!("ConfigMap {}, key {}: holds no PEM certificate", at.name, at.key))
-            }
-            (Some(at), Reading::Absent) => {
-                unusable(&format!("ConfigMap {} has no key {}, or does not exist", at.name, at.key))
-            }
-            (Some(at), Reading::Unreadable(why)) => {
-                unusable(&format!("ConfigMap {} cannot be read: {why}", at.name))
-            }
-        },
+        }
     }
 }
 
-/// The driver compares the text, and since 3.3 also the SHA-256 one: upper case with colons.
+/// The driver compares texts, since 3.3 that of the SHA-256 fingerprint too: upper case with colons.
 fn fingerprint(written: &str) -> Option<String> {
     let digits: Vec<char> = written.chars().filter(|c| !matches!(c, ':' | ' ')).collect();
     let fits = digits.len() == 64 && digits.iter().all(char::is_ascii_hexdigit);
@@ -338,11 +297,11 @@ fn fingerprint(written: &str) -> Option<String> {
 }
 
 /// Without a list in the spec the driver gets none either, so a new datacenter needs no roll-out.
-fn datacenters(vcenter: &Vcenter<'_>, verified: &Verified) -> Result<Vec<Text>, Finding> {
-    if vcenter.spec.datacenters.is_empty() {
+fn datacenters(vcenter: &Vcenter, facts: &VcenterFacts) -> Result<Vec<Text>, Finding> {
+    if facts.config.present().is_some_and(|config| config.spec.datacenters.is_empty()) {
         return Ok(Vec::new());
     }
-    let mut paths: Vec<&str> = verified.datacenters.iter().map(String::as_str).collect();
+    let mut paths: Vec<&str> = vcenter.datacenters.iter().map(String::as_str).collect();
     paths.sort_unstable();
     paths.dedup();
     let check = |path: &str| {

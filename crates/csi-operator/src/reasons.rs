@@ -6,25 +6,10 @@ vdo_api::reasons! {
         "What is installed keeps running.",
         "Choose a release that `vdoctl matrix explain --driver csi` lists, or upgrade VDO.",
     }
-    CSI_VCENTER_NOT_VERIFIED = "CSIVCenterNotVerified" {
-        "vdo-core has not verified the vCenter that the storage driver shall use, or not in its present form.",
-        "What is installed keeps running with the configuration it has.",
-        "See the conditions of the VsphereCloudConfig named in the message.",
-    }
-    CSI_CREDENTIALS_UNREADABLE = "CSICredentialsUnreadable" {
-        "The Secret with the vCenter's credentials is missing or cannot be read by csi-operator.",
+    CSI_CREDENTIALS_UNSUITABLE = "CSICredentialsUnsuitable" {
+        "vCenter accepts the credentials, but the storage driver would refuse the user or cannot read the password.",
         "What is installed keeps running with the credentials it has.",
-        "Create the Secret, or set the chart value that lets the operator read it.",
-    }
-    CSI_CREDENTIALS_NOT_VERIFIED = "CSICredentialsNotVerified" {
-        "The Secret is another version than the one that vdo-core logged in with.",
-        "What is installed keeps running with the credentials it has; vdo-core tries the new ones first.",
-        "Wait; if it stays, see the condition CredentialsValid of the VsphereCloudConfig.",
-    }
-    CSI_CREDENTIALS_INVALID = "CSICredentialsInvalid" {
-        "A key of the credentials Secret is missing, empty, or holds what the storage driver cannot use.",
-        "What is installed keeps running with the credentials it has.",
-        "Mend the key named in the message. The user is name@domain or DOMAIN\\name; no value ends in a line break.",
+        "Mend the key named in the message. The user is name@domain or DOMAIN\\name of plain letters and digits.",
     }
     CSI_TRUST_UNUSABLE = "CSITrustUnusable" {
         "The certificate authority or fingerprint that the vCenter is verified with cannot be given to the driver.",

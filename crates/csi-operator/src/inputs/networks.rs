@@ -1,6 +1,6 @@
 //! Networks of `netPermissions`.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
