@@ -190,6 +190,29 @@ fn the_audit_log_knows_who_asked_and_what_was_answered() {
 }
 
 #[test]
+fn a_frozen_vcenter_answers_nothing_until_it_is_thawed() {
+    let bed = Bed::from_env();
+    let answers = || {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--max-time", "1"])
+            .arg("--cacert")
+            .arg(&bed.vcenter(1).ca);
+        testbed::bed::output_of(
+            curl.arg(format!("https://{}/sdk/vimServiceVersions.xml", bed.vcenter(1).address)),
+            "",
+        )
+    };
+    answers().unwrap();
+
+    bed.freeze("vcenter-1").unwrap();
+    let frozen = answers();
+    bed.thaw("vcenter-1").unwrap();
+
+    assert!(frozen.unwrap_err().to_string().contains("timed out"));
+    eventually(SOON, "the vCenter answers again", answers);
+}
+
+#[test]
 fn the_control_plane_says_its_version() {
     let version = Bed::from_env().kubectl(&["get", "--raw", "/version"]).unwrap();
 

@@ -35,7 +35,7 @@ impl Place {
     fn new(namespace: &str) -> Self {
         let bed = Bed::from_env();
         let rows = json!({
-            SHELL: {"binary": "/bin/sh", "path": "/sh", "needs_libs": true},
+            SHELL: {"binary": "/bin/sh", "path": "/sh", "needs_libs": true, "files": {"/usr/bin": "/usr/bin"}},
             EXITS: {"binary": "/bin/false", "needs_libs": true},
             DRIVER: {"binary": "/bin/false", "needs_libs": true, "stand_in_if": "X_CSI_MODE=node"},
         });
@@ -216,7 +216,7 @@ impl Driver {
         &mut self.spec()["containers"][0]
     }
 
-    fn as_daemon_set(mut self) -> Self {
+    fn into_daemon_set(mut self) -> Self {
         self.workload["kind"] = json!("DaemonSet");
         self.spec()["hostNetwork"] = json!(true);
         self
@@ -237,7 +237,7 @@ impl Driver {
 #[test]
 fn the_real_cpi_runs_from_its_daemon_set_and_initialises_every_node() {
     let place = Place::new("cpi-daemon-set");
-    Driver::new(&place).as_daemon_set().apply(&place);
+    Driver::new(&place).into_daemon_set().apply(&place);
 
     let nodes = eventually(SOON, "every node has a provider id and no taint", || {
         let nodes = place.bed.get(&["nodes"]).map_err(|fault| fault.to_string())?;
@@ -421,8 +421,10 @@ fn a_rotated_secret_reaches_a_running_container() {
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "rotation"},
             "stringData": {"password": value}})
     };
-    let script = "last=; while :; do now=$(readlink /creds/..data)/$(cat /creds/password); \
-        [ \"$now\" = \"$last\" ] || { echo \"saw $now\"; last=$now; }; sleep 0.1; done";
+    // Both parts of a line are of one folder, even if the link moves in between.
+    let script = "last=; while sleep 0.1; do folder=$(readlink /creds/..data); \
+        value=$(cat /creds/$folder/password) || continue; now=\"$folder/$value\"; \
+        [ \"$now\" = \"$last\" ] || { echo \"saw $now\"; last=$now; }; done";
     let mut pod = place.script("reader", script);
     pod["spec"]["volumes"] = json!([{"name": "creds", "secret": {"secretName": "s"}}]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "creds", "mountPath": "/creds"}]);
@@ -613,4 +615,177 @@ fn a_stand_in_answers_only_while_the_driver_s_socket_does() {
     place.apply(&[broken]);
     place.until("its driver crashes", |pod| waits_for(pod, "CrashLoopBackOff"));
     place.stays_unready();
+}
+
+#[test]
+fn the_real_csi_controller_and_syncer_run_from_one_pod_of_their_deployment() {
+    let place = Place::new("csi-controller");
+    let vcenter = place.bed.vcenter(1);
+    let password = fs::read_to_string(&vcenter.password_file).unwrap();
+    let conf = format!(
+        "[Global]\ncluster-id = \"proof\"\ncluster-distribution = \"Vanilla\"\n[VirtualCenter \"{}\"]\nuser = \"{}\"\n\
+         password = \"{}\"\nport = \"443\"\ninsecure-flag = \"false\"\nca-file = \"/etc/cloud/ca.crt\"\ndatacenters = \"DC0\"\n",
+        vcenter.address,
+        vcenter.user,
+        password.trim_end_matches('\n')
+    );
+    let ca = fs::read_to_string(&vcenter.ca).unwrap();
+    let meta = |name: &str| json!({"name": name, "namespace": "csi-controller"});
+    let socket = json!({"name": "socket-dir", "mountPath": "/csi"});
+    let config = json!({"name": "config", "mountPath": "/etc/cloud", "readOnly": true});
+    let env = json!([
+        {"name": "CSI_ENDPOINT", "value": "unix:///csi/csi.sock"},
+        {"name": "X_CSI_MODE", "value": "controller"},
+        {"name": "VSPHERE_CSI_CONFIG", "value": "/etc/cloud/csi-vsphere.conf"},
+        {"name": "LOGGER_LEVEL", "value": "PRODUCTION"},
+        {"name": "CLUSTER_FLAVOR", "value": "VANILLA"},
+        {"name": "CSI_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}]);
+    let args = json!(["--fss-name=features", "--fss-namespace=$(CSI_NAMESPACE)"]);
+    let user = json!({"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532});
+    let driver = "registry.k8s.io/csi-vsphere";
+    let labels = json!({"app": "csi"});
+    let attacher = json!({"name": "csi-attacher", "image": format!("{SIDECARS}/csi-attacher:v4.9.0"),
+        "args": ["--csi-address=$(ADDRESS)"], "env": [{"name": "ADDRESS", "value": "/csi/csi.sock"}], "volumeMounts": [socket]});
+    let probe = json!({"name": "liveness-probe", "image": format!("{SIDECARS}/livenessprobe:v2.15.0"),
+        "args": ["--csi-address=/csi/csi.sock"], "volumeMounts": [socket]});
+    let healthz =
+        json!({"httpGet": {"path": "/healthz", "port": "healthz"}, "periodSeconds": 1, "timeoutSeconds": 10});
+    let controller = json!({"name": "vsphere-csi-controller", "image": format!("{driver}/driver:v3.7.0"), "args": args, "env": env,
+        "securityContext": user, "volumeMounts": [socket, config],
+        "ports": [{"name": "healthz", "containerPort": 9808}, {"name": "prometheus", "containerPort": 2112}],
+        "readinessProbe": healthz});
+    let syncer = json!({"name": "vsphere-syncer", "image": format!("{driver}/syncer:v3.7.0"),
+        "args": ["--leader-election", "--fss-name=features", "--fss-namespace=$(CSI_NAMESPACE)"], "env": env,
+        "securityContext": user, "volumeMounts": [config]});
+    place.apply(&[
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta("csi")}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "csi-proof"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": "csi", "namespace": "csi-controller"}]}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta("config"),
+            "stringData": {"csi-vsphere.conf": conf, "ca.crt": ca}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("features"), "data": {"trigger-csi-fullsync": "false"}}),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta("csi"), "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {
+                "serviceAccountName": "csi", "dnsPolicy": "Default", "tolerations": [{"operator": "Exists"}],
+                "securityContext": {"fsGroup": 65532},
+                "containers": [attacher, controller, probe, syncer],
+                "volumes": [{"name": "socket-dir", "emptyDir": {}}, {"name": "config", "secret": {"secretName": "config"}}]}}}}),
+    ]);
+
+    let pod = place.until_ready();
+
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let lease = eventually(SOON, "the syncer holds its lease", || {
+        let lease = place
+            .bed
+            .get(&["-n", "csi-controller", "lease", "vsphere-syncer"])
+            .map_err(|fault| fault.to_string())?;
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned).ok_or_else(|| lease.to_string())
+    });
+    assert!(lease.starts_with(name), "the host name is the pod's: {lease}");
+}
+
+#[test]
+fn a_node_plug_in_with_host_paths_runs_on_every_node() {
+    let place = Place::new("csi-node");
+    let labels = json!({"app": "node"});
+    let folder =
+        |name: &str, path: &str, kind: &str| json!({"name": name, "hostPath": {"path": path, "type": kind}});
+    let plugin = "/var/lib/kubelet/plugins/csi.vsphere.vmware.com";
+    let socket = json!({"name": "plugin-dir", "mountPath": "/csi"});
+    let driver = json!({"name": "vsphere-csi-node", "image": DRIVER,
+        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}},
+            {"name": "CSI_ENDPOINT", "value": "unix:///csi/csi.sock"}, {"name": "X_CSI_MODE", "value": "node"}],
+        "securityContext": {"privileged": true, "capabilities": {"add": ["SYS_ADMIN"]}, "allowPrivilegeEscalation": true},
+        "ports": [{"name": "healthz", "containerPort": 9808, "protocol": "TCP"}],
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "healthz"}, "initialDelaySeconds": 2, "periodSeconds": 1},
+        "volumeMounts": [socket,
+            {"name": "pods-mount-dir", "mountPath": "/var/lib/kubelet", "mountPropagation": "Bidirectional"},
+            {"name": "device-dir", "mountPath": "/dev"}, {"name": "blocks-dir", "mountPath": "/sys/block"}]});
+    let registrar = json!({"name": "node-driver-registrar", "image": format!("{SIDECARS}/csi-node-driver-registrar:v2.13.0"),
+        "args": ["--v=5", "--csi-address=$(ADDRESS)", "--kubelet-registration-path=$(PLUGIN)"],
+        "env": [{"name": "ADDRESS", "value": "/csi/csi.sock"}, {"name": "PLUGIN", "value": format!("{plugin}/csi.sock")}],
+        "livenessProbe": {"exec": {"command": ["/csi-node-driver-registrar", "--mode=kubelet-registration-probe"]},
+            "initialDelaySeconds": 1, "periodSeconds": 1},
+        "volumeMounts": [socket, {"name": "registration-dir", "mountPath": "/registration"}]});
+    let probe = json!({"name": "liveness-probe", "image": format!("{SIDECARS}/livenessprobe:v2.15.0"),
+        "args": ["--v=4", "--csi-address=/csi/csi.sock"], "volumeMounts": [socket]});
+    place.apply(&[json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "node", "namespace": "csi-node"}, "spec": {
+        "selector": {"matchLabels": labels},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+        "template": {"metadata": {"labels": labels}, "spec": {
+            "priorityClassName": "system-node-critical", "nodeSelector": {"kubernetes.io/os": "linux"},
+            "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet",
+            "tolerations": [{"effect": "NoExecute", "operator": "Exists"}, {"effect": "NoSchedule", "operator": "Exists"}],
+            "containers": [registrar, driver, probe],
+            "volumes": [folder("registration-dir", "/var/lib/kubelet/plugins_registry", "Directory"),
+                folder("plugin-dir", plugin, "DirectoryOrCreate"), folder("pods-mount-dir", "/var/lib/kubelet", "Directory"),
+                folder("device-dir", "/dev", ""), folder("blocks-dir", "/sys/block", "Directory")]}}}})]);
+
+    let status = eventually(SOON, "three Ready pods", || {
+        let set =
+            place.bed.get(&["-n", "csi-node", "daemonset", "node"]).map_err(|fault| fault.to_string())?;
+        if set["status"]["numberReady"] == 3 {
+            Ok(set["status"].clone())
+        } else {
+            Err(set["status"].to_string())
+        }
+    });
+    assert_eq!(status["desiredNumberScheduled"], 3);
+    // The probes have asked by now.
+    throughout(A_WHILE, "no container restarts", || {
+        let restarted = place.pods().iter().any(|pod| {
+            let rows = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+            rows.iter().any(|one| one["restartCount"] != 0)
+        });
+        if restarted { Err("a container restarted") } else { Ok(()) }
+    });
+}
+
+#[test]
+fn a_sidecar_starts_before_the_others_and_ends_after_them() {
+    let place = Place::new("sidecar");
+    let shared = json!([{"name": "shared", "mountPath": "/shared"}]);
+    let mut pod = place.script("sidecar", "cat /shared/up; echo main ends");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["volumes"] = json!([{"name": "shared", "emptyDir": {}}]);
+    pod["spec"]["containers"][0]["volumeMounts"] = shared.clone();
+    let script =
+        "trap 'echo sidecar ends; exit 0' TERM; echo sidecar up > /shared/up; while :; do sleep 0.1; done";
+    pod["spec"]["initContainers"] = json!([{"name": "side", "image": SHELL, "args": ["-c", script], "restartPolicy": "Always",
+        "startupProbe": {"exec": {"command": ["/sh", "-c", "test -e /shared/up"]}, "periodSeconds": 1},
+        "volumeMounts": shared}]);
+    place.apply(&[pod]);
+
+    place.until("it is over", |pod| pod["status"]["phase"] == "Succeeded");
+
+    assert_eq!(place.log("sidecar", "main"), "sidecar up\nmain ends\n");
+    eventually(SOON, "the sidecar was asked to end", || {
+        let log = place.log("sidecar", "side");
+        if log.contains("sidecar ends") { Ok(()) } else { Err(log) }
+    });
+}
+
+#[test]
+fn a_pod_sees_the_api_server_the_names_and_the_files_of_its_own_place() {
+    let place = Place::new("inside");
+    let token = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let script = format!(
+        "hostname; cat /etc/hosts /etc/resolv.conf; ls -1 {token}; cut -d. -f2 {token}/token | tr '_-' '/+' | base64 -d 2>/dev/null; \
+         echo; ls -A /proc | grep -c '^[0-9]'; echo end; exec sleep 1000"
+    );
+    place.apply(&[place.script("inside-1", &script)]);
+
+    let log = place.until_logged("inside-1", "\nend\n");
+    let pod = place.until_ready();
+
+    assert!(log.starts_with("inside-1\n"), "{log}");
+    let line = format!("{}\tinside-1", pod["status"]["podIP"].as_str().unwrap());
+    assert!(log.contains(&line) && log.contains("nameserver 192.0.2.1"), "{log}");
+    assert!(log.contains("ca.crt\nnamespace\ntoken\n"), "{log}");
+    // A token of this pod, not of its account only.
+    assert!(log.contains(&format!("\"uid\":{}", pod["metadata"]["uid"])), "{log}");
 }

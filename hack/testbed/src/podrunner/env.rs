@@ -52,6 +52,8 @@ pub(super) fn environment(
     }
     env.entry("PATH".to_owned())
         .or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/".to_owned());
+    // As a container runtime does where the image names no home.
+    env.entry("HOME".to_owned()).or_insert_with(|| "/".to_owned());
     env.entry("HOSTNAME".to_owned()).or_insert_with(|| host_name(from.pod));
     Ok(env)
 }

@@ -31,7 +31,7 @@ pub(super) struct Image {
     /// Default arguments; those of a container take their place.
     #[serde(default)]
     pub(super) args: Vec<String>,
-    /// Further files: path in the image to path on this machine.
+    /// Further files or folders, read-only: path in the image to path on this machine.
     #[serde(default)]
     pub(super) files: BTreeMap<String, PathBuf>,
     /// Whether the program is linked dynamically, so that it gets this machine's libraries.

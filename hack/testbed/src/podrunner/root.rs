@@ -28,7 +28,7 @@ pub(super) struct Start {
     pub(super) root: PathBuf,
     /// Files of the image: path inside to path on this machine.
     pub(super) files: BTreeMap<String, PathBuf>,
-    /// Whether the program gets this machine's libraries, read-only.
+    /// Whether the program gets this machine's libraries, read-only, and nothing else of it.
     pub(super) libraries: bool,
     /// Small files with their text.
     pub(super) texts: BTreeMap<String, String>,
@@ -116,9 +116,6 @@ fn build_root(start: &Start) -> anyhow::Result<()> {
     mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, nothing)
         .context("mount /proc")?;
     mount(Some("dev"), &root.join("dev"), Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=755"))?;
-    for device in ["null", "zero", "full", "random", "urandom", "tty"] {
-        bind(&Path::new("/dev").join(device), &root.join("dev").join(device), MsFlags::empty())?;
-    }
     for (name, target) in [
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
@@ -140,7 +137,7 @@ fn build_root(start: &Start) -> anyhow::Result<()> {
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     }
     if start.libraries {
-        for folder in ["usr", "lib", "lib64", "bin"] {
+        for folder in ["usr/lib", "lib", "lib64", "usr/lib64"] {
             let here = Path::new("/").join(folder);
             match fs::read_link(&here) {
                 Ok(link) => symlink(link, root.join(folder))?,
@@ -168,6 +165,10 @@ fn build_root(start: &Start) -> anyhow::Result<()> {
         let flags = if mount.read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         bind(&mount.source, &inside(&mount.target), flags)
             .with_context(|| format!("mount {}", mount.target))?;
+    }
+    // Last, for a container that mounts the node's /dev: there is a folder, but nothing in it.
+    for device in ["null", "zero", "full", "random", "urandom", "tty"] {
+        bind(&Path::new("/dev").join(device), &root.join("dev").join(device), MsFlags::empty())?;
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Orders {
 }
 
 /// `stand-in NAME [flags of the real program]`
-#[expect(clippy::disallowed_methods, reason = "takes the place of a program that reads its environment")]
+#[allow(clippy::disallowed_methods, reason = "takes the place of a program that reads its environment")]
 pub(super) async fn main(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let orders = Orders::read(arguments, |name| std::env::var(name).ok())?;
     if orders.registration_probe {

@@ -69,6 +69,9 @@ impl Volumes {
                     .map_err(|e| failed(e.to_string()))?;
                 self.written.insert(volume.name.clone(), None);
             } else if let Some(host) = &volume.host_path {
+                let root = pod.node_root();
+                let made = NODE_FOLDERS.iter().try_for_each(|folder| fs::create_dir_all(root.join(folder)));
+                made.map_err(|fault| failed(fault.to_string()))?;
                 check_host_path(&place, &host.path, host.type_.as_deref().unwrap_or_default())
                     .map_err(failed)?;
             } else {
@@ -297,6 +300,19 @@ fn field_files<'a>(
         })
         .collect()
 }
+
+/// Folders that every node has; node plug-ins mount them with the type Directory.
+const NODE_FOLDERS: [&str; 9] = [
+    "etc",
+    "dev",
+    "sys/block",
+    "sys/devices",
+    "tmp",
+    "var/log",
+    "var/lib/kubelet/plugins",
+    "var/lib/kubelet/plugins_registry",
+    "var/lib/kubelet/pods",
+];
 
 /// Makes or checks a path on the node, which is a folder of ours.
 fn check_host_path(place: &Path, named: &str, kind: &str) -> Result<(), String> {
