@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use vdo_api::names::CSI_NAMESPACE;
 use vdo_compat::Driver;
-use vdo_plan::{Object, Revision, Stage};
+use vdo_plan::{Object, ObjectRef, Revision, Stage};
 
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Snapshots};
 use crate::stages;
 
 mod config_secret;
@@ -51,6 +51,26 @@ pub fn render(inputs: &Inputs, hmac_key: &[u8]) -> Revision {
         Stage { name: stages::NODE.to_owned(), objects: vec![Object::new(&node::build(inputs))] },
     ];
     Revision::seal(Driver::Csi, inputs.facts.release, stages, hmac_key)
+}
+
+/// Every object that is rendered under a fixed name, whatever the release and the inputs: what an operator's own
+/// role pins by name, and what must not be somebody else's. Only the configuration Secret is missing, whose name
+/// begins with [`CONFIG_SECRET_PREFIX`].
+pub fn fixed_objects() -> Vec<ObjectRef> {
+    let workload = |kind: &str, name: &str| ObjectRef {
+        api_version: "apps/v1".to_owned(),
+        kind: kind.to_owned(),
+        namespace: Some(CSI_NAMESPACE.to_owned()),
+        name: name.to_owned(),
+    };
+    let switches = crate::releases::all().first().map(feature_states::build);
+    let mut objects: Vec<Object> = service_account::build().iter().map(Object::new).collect();
+    objects.extend(rbac::build(Snapshots::Served));
+    objects.extend(switches.iter().map(Object::new));
+    objects.push(Object::new(&csidriver::build()));
+    objects.push(Object::new(&service::build()));
+    let fixed = objects.iter().map(|object| object.reference().clone());
+    fixed.chain([workload("Deployment", CONTROLLER), workload("DaemonSet", NODE)]).collect()
 }
 
 /// Metadata of something in the driver's namespace.

@@ -163,6 +163,17 @@ fn three_stages_in_order_each_object_once_and_no_crd() {
 }
 
 #[test]
+fn every_object_but_the_secret_has_a_fixed_name() {
+    let fixed = render::fixed_objects();
+    for (name, _, revision) in everything() {
+        let rendered = revision.objects().map(|object| object.reference().clone());
+        let (secrets, others): (Vec<_>, Vec<_>) = rendered.partition(|reference| reference.kind == "Secret");
+        assert_eq!(others, fixed, "{name}");
+        assert!(secrets.len() == 1 && secrets[0].name.starts_with(render::CONFIG_SECRET_PREFIX), "{name}");
+    }
+}
+
+#[test]
 fn pods_use_the_very_secret_account_and_switches_that_are_rendered() {
     for (name, _, revision) in everything() {
         let has = |kind: &str, wanted: &Value| {

@@ -41,7 +41,9 @@ pub fn granted_rules() -> Grants {
     let mut cluster = controller_in_cluster(Snapshots::Served);
     cluster.extend(node_in_cluster());
     let mut namespaced = controller_in_namespace();
-    namespaced.extend(node_in_namespace());
+    // Both read the switches.
+    namespaced
+        .extend(node_in_namespace().into_iter().filter(|rule| !controller_in_namespace().contains(rule)));
     Grants { cluster, namespaced }
 }
 
