@@ -108,6 +108,17 @@ impl Bed {
         images::add(&self.path("images.json"), rows)
     }
 
+    /// Keeps pods whose names begin so in ContainerCreating until the list no longer names them.
+    pub fn hold_pods(&self, prefixes: &[&str]) -> Result<()> {
+        fs::write(self.path("kubelet/hold"), prefixes.join("\n")).context("failed to hold pods")
+    }
+
+    /// What all runs of a container that the pod runner ran have printed.
+    pub fn container_log(&self, namespace: &str, pod: &str, container: &str) -> Result<String> {
+        let path = self.path("kubelet/logs").join(format!("{namespace}_{pod}_{container}.log"));
+        fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
+    }
+
     /// Leaves these nodes without a CSINode entry, as if their registrar had never spoken; an empty list ends it.
     pub fn withhold_csinodes(&self, nodes: &[&str]) -> Result<()> {
         fs::write(self.path(WITHHOLD), nodes.join("\n")).context("failed to withhold CSINodes")

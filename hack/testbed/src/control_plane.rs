@@ -70,7 +70,13 @@ pub async fn start_api(
 }
 
 /// Starts what acts on objects: controller manager and scheduler.
-pub fn start_controllers(folder: &Path, bin: &Path, pki: &Pki, components: &mut Components) -> Result<()> {
+pub fn start_controllers(
+    folder: &Path,
+    bin: &Path,
+    pki: &Pki,
+    components: &mut Components,
+    nodes: usize,
+) -> Result<()> {
     for (name, user) in [
         ("kube-controller-manager", "system:kube-controller-manager"),
         ("kube-scheduler", "system:kube-scheduler"),
@@ -91,6 +97,8 @@ pub fn start_controllers(folder: &Path, bin: &Path, pki: &Pki, components: &mut 
                 format!("--service-account-private-key-file={}", pki.path("sa.key").display()),
                 format!("--root-ca-file={}", pki.path("ca.crt").display()),
                 "--use-service-account-credentials".to_owned(),
+                // The default (50 s) for the default lease, and in the same proportion for longer ones.
+                format!("--node-monitor-grace-period={}s", crate::nodes::lease_seconds(nodes) * 5 / 4),
             ]);
         }
         components.start(name, &bin.join(name), &flags)?;
@@ -99,12 +107,28 @@ pub fn start_controllers(folder: &Path, bin: &Path, pki: &Pki, components: &mut 
 }
 
 /// Starts KWOK for the nodes that carry its annotation; the others belong to the pod runner.
-pub fn start_kwok(bin: &Path, kubeconfig: &Path, components: &mut Components) -> Result<()> {
+pub fn start_kwok(
+    folder: &Path,
+    bin: &Path,
+    kubeconfig: &Path,
+    components: &mut Components,
+    nodes: usize,
+) -> Result<()> {
+    // Without stages of our own it uses its default ones.
+    let config = folder.join("kwok.yaml");
+    let options = json!({
+        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+        "kind": "KwokConfiguration",
+        "options": {
+            "nodeLeaseDurationSeconds": crate::nodes::lease_seconds(nodes), "nodeLeaseParallelism": 16,
+            "nodePlayStageParallelism": 16, "podPlayStageParallelism": 16, "podsOnNodeSyncParallelism": 16},
+    });
+    fs::write(&config, options.to_string())?;
     let flags = [
+        format!("--config={}", config.display()),
         format!("--kubeconfig={}", kubeconfig.display()),
         "--manage-all-nodes=false".to_owned(),
         format!("--manage-nodes-with-annotation-selector={}", crate::nodes::KWOK_ANNOTATION),
-        "--node-lease-duration-seconds=40".to_owned(),
         "--cidr=100.64.0.0/16".to_owned(),
     ];
     components.start("kwok", &bin.join("kwok"), &flags)

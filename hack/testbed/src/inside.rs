@@ -116,11 +116,11 @@ impl Running {
         let table = folder.join("images.json");
         let mut description = "bed".to_owned();
         if spec.profile == Profile::Full {
-            control_plane::start_controllers(&folder, &bin, &pki, &mut components)?;
+            control_plane::start_controllers(&folder, &bin, &pki, &mut components, spec.nodes)?;
             let machines = all_machines(&folder, &mut components, &vcenters).await?;
             nodes::create(&plane.client, &machines, spec.control_plane).await?;
             write_image_table(&table, &bin, spec)?;
-            control_plane::start_kwok(&bin, &plane.kubeconfig, &mut components)?;
+            control_plane::start_kwok(&folder, &bin, &plane.kubeconfig, &mut components, spec.nodes)?;
             start_own(&folder, &plane.kubeconfig, &table, &mut components)?;
             nodes::are_ready(&plane.client, &mut components, machines.len()).await?;
             control_plane::accounts_are_there(&plane, &mut components).await?;

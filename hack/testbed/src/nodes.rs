@@ -3,14 +3,18 @@
 //! The first ones are control-plane nodes and belong to the pod runner, which runs their pods for real. The rest are
 //! workers and belong to KWOK, which only says that pods run.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{ListParams, PostParams};
-use kube::{Api, Client};
-use serde_json::json;
+use kube::api::PostParams;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
 
 use crate::process::Components;
 use crate::tools::KUBERNETES;
@@ -23,6 +27,11 @@ pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// What a kubelet with `--cloud-provider external` taints its node with; the CPI takes it off.
 pub const UNINITIALIZED: &str = "node.cloudprovider.kubernetes.io/uninitialized";
 
+/// Heartbeats that two cores can bear: how long a lease lasts is chosen so that there are no more in a second. It is
+/// renewed four times in its life.
+const RENEWALS_PER_SECOND: usize = 25;
+/// How long a kubelet's lease lasts.
+const LEASE_SECONDS: usize = 40;
 const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -33,6 +42,11 @@ pub enum Role {
     ControlPlane,
     /// Simulated by KWOK.
     Worker,
+}
+
+/// How long the leases of so many simulated nodes last.
+pub fn lease_seconds(nodes: usize) -> usize {
+    LEASE_SECONDS.max(nodes * 4 / RENEWALS_PER_SECOND)
 }
 
 /// The Node of a machine.
@@ -62,9 +76,27 @@ pub fn node(machine: &Machine, role: Role) -> Result<Node> {
         Role::Worker => {
             let (key, word) = KWOK_ANNOTATION.split_once('=').context("the annotation has a value")?;
             value["metadata"]["annotations"] = json!({ key: word });
+            // As KWOK would report a moment later; it needs minutes for thousands of new nodes.
+            value["status"]["conditions"] = conditions();
         }
     }
     serde_json::from_value(value).context("the node does not fit its own type")
+}
+
+/// What a healthy node reports about itself.
+fn conditions() -> Value {
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": "",
+            "lastHeartbeatTime": now, "lastTransitionTime": now})
+    };
+    json!([
+        condition("Ready", "True", "KubeletReady"),
+        condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+        condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+        condition("PIDPressure", "False", "KubeletHasSufficientPID"),
+        condition("NetworkUnavailable", "False", "RouteCreated"),
+    ])
 }
 
 /// Creates the nodes; the first `control_plane` of them are control-plane nodes.
@@ -85,26 +117,47 @@ pub async fn create(client: &Client, machines: &[Machine], control_plane: usize)
         .await
 }
 
-/// Waits until every node is Ready.
+/// Waits until every node is Ready. Follows a watch: listing thousands of nodes again and again would slow down
+/// what it waits for.
 pub async fn are_ready(client: &Client, components: &mut Components, expected: usize) -> Result<()> {
-    let nodes: Api<Node> = Api::all(client.clone());
-    components
+    let seen: Arc<Mutex<BTreeMap<String, bool>>> = Arc::default();
+    let follower = tokio::spawn(follow(Api::all(client.clone()), Arc::clone(&seen)));
+    let outcome = components
         .wait_for("kwok", "every node is Ready", PATIENCE, async || {
-            // From the API server's cache: thousands of nodes are looked at many times.
-            let list = nodes.list(&ListParams::default().match_any()).await?;
+            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             let missing: Vec<&str> =
-                list.items.iter().filter(|node| !is_ready(node)).filter_map(name).collect();
-            if list.items.len() == expected && missing.is_empty() {
+                seen.iter().filter(|(_, ready)| !**ready).map(|(name, _)| name.as_str()).collect();
+            if seen.len() == expected && missing.is_empty() {
                 return Ok(());
             }
             let some = missing.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-            bail!("{} of {expected} nodes exist, {} are not Ready: {some}", list.items.len(), missing.len())
+            bail!(
+                "{} of {expected} nodes are seen, {} of them are not Ready: {some}",
+                seen.len(),
+                missing.len()
+            )
         })
-        .await
+        .await;
+    follower.abort();
+    outcome
 }
 
-fn name(node: &Node) -> Option<&str> {
-    node.metadata.name.as_deref()
+async fn follow(nodes: Api<Node>, seen: Arc<Mutex<BTreeMap<String, bool>>>) {
+    let mut events = watcher(nodes, watcher::Config::default()).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Ok(watcher::Event::Init) => seen.clear(),
+            Ok(watcher::Event::InitDone) => {}
+            Ok(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => {
+                seen.insert(node.name_any(), is_ready(&node));
+            }
+            Ok(watcher::Event::Delete(node)) => {
+                seen.remove(&node.name_any());
+            }
+            Err(error) => eprintln!("testbed: watching nodes: {error}"),
+        }
+    }
 }
 
 fn is_ready(node: &Node) -> bool {
