@@ -7,9 +7,11 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Instant;
 
+use vdo_plan::order::{Step, Verb, Why};
+
 use crate::judge::{LIVELOCK, STUCK, UNCONVERGED, VIOLATIONS, good, names};
 use crate::model::{Action, Order};
-use crate::world::State;
+use crate::world::{Pass, State};
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Found {
     pub violations: u16,
     /// States in which nothing moves any more.
     pub ends: usize,
+    /// What was going on in some state, as a set of [`SIGHTS`].
+    pub sights: u32,
     /// A shortest counterexample of each violation.
     pub traces: Vec<(u16, Vec<String>)>,
 }
@@ -46,6 +50,55 @@ impl fmt::Display for Found {
             if self.stopped { "(stopped) " } else { "" },
         )
     }
+}
+
+impl Found {
+    /// The row of `docs/order-protocol.md` for this search. Counts are the same on every machine.
+    pub fn row(&self, name: &str) -> String {
+        let verdict = if self.violations == 0 { "none".into() } else { names(self.violations).join(", ") };
+        format!("| {name} | {} | {} | {verdict} |", self.states, self.depth)
+    }
+}
+
+/// What a search must come across, or it proves nothing about it.
+pub const SIGHTS: &[&str] = &[
+    "a finalizer put back",
+    "status rebuilt",
+    "a roll-out claimed",
+    "a removal claimed",
+    "an attempt applied",
+    "drift repaired",
+    "an attempt rolled back",
+    "a removed driver restored",
+    "an attempt installed",
+    "an attempt refused",
+    "a removal turned back",
+    "objects deleted",
+    "a removal recorded",
+    "a finalizer released",
+    "a late request",
+];
+
+fn sights(s: &State) -> u32 {
+    let sight = |pass: &Pass| match pass.step {
+        Step::Nothing => 0,
+        Step::PutBackFinalizer => 1,
+        Step::Rebuild => 1 << 1,
+        Step::Claim { verb: Verb::Roll, .. } => 1 << 2,
+        Step::Claim { verb: Verb::Remove, .. } => 1 << 3,
+        Step::Apply { why: Why::Roll, .. } => 1 << 4,
+        Step::Apply { why: Why::Repair, .. } => 1 << 5,
+        Step::Apply { why: Why::Back, .. } => 1 << 6,
+        Step::Apply { why: Why::Restore, .. } => 1 << 7,
+        Step::Install { .. } => 1 << 8,
+        Step::Refuse { .. } => 1 << 9,
+        Step::Restored => 1 << 10,
+        Step::Delete => 1 << 11,
+        Step::Removed { .. } => 1 << 12,
+        Step::Release { .. } => 1 << 13,
+    };
+    let late = if s.late.is_some() { 1 << 14 } else { 0 };
+    s.passes.iter().flatten().map(sight).fold(late, |all, one| all | one)
 }
 
 /// How far to search.
@@ -136,6 +189,7 @@ pub fn explore(model: Order, limit: Limit) -> Found {
             found.depth += 1;
             level_ends = search.parent.len();
         }
+        found.sights |= sights(&s);
         let mut violations = s.bad;
         actions.clear();
         if violations == 0 {

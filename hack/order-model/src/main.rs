@@ -1,6 +1,6 @@
 //! Prints a table of runs: name, states, edges, depth, seconds, verdict.
 //!
-//! `order-model [--sweep] [--variants] [--spare] [--traces] [WORDS OF A NAME]`
+//! `order-model [--sweep] [--variants] [--spare] [--traces] [--markdown] [WORDS OF A NAME]`
 
 use order_model::explore::{Found, Limit, explore};
 use order_model::judge::names;
@@ -22,6 +22,10 @@ fn main() -> std::process::ExitCode {
             found.violations & expect != 0
         };
         fine &= held;
+        if has("--markdown") {
+            println!("{}", found.row(name));
+            return;
+        }
         println!("{} {name:<64} {found}", if held { "ok  " } else { "FAIL" });
         if has("--traces") {
             for (violation, trace) in &found.traces {

@@ -36,7 +36,6 @@ pub const RUNS: &[Run] = &[
     run("first install, 1 action, 1 fault", fresh(1, 1)),
     run("first install, 2 actions", fresh(2, 0)),
     run("installed, 2 actions, 1 fault", there(2, 1)),
-    run("installed, 3 actions", there(3, 0)),
     run("installed, 1 action, 2 faults but drift", there(1, 2).fault(NO_DRIFT)),
     run("installed, 2 actions, 1 fault, CPI's release 2 is broken", there(2, 1).broken(RELEASE_2, 0)),
     run("installed, 2 actions, 1 fault, CSI's release 2 is broken", there(2, 1).broken(0, RELEASE_2)),
@@ -52,13 +51,14 @@ pub const RUNS: &[Run] = &[
     ),
     run("installed, finalizers stripped", there(2, 1).user(ALL | user::STRIP).fault(DEATH)),
     run("installed, status lost", there(2, 1).user(ALL | user::LOSE_STATUS).fault(DEATH)),
-    run("installed, no release fits", there(3, 0).user(ROLL_OUT | user::NO_MATCH | user::CSI)),
+    run("installed, no release fits", there(3, 0).user(ROLL_OUT | user::NO_MATCH)),
     run("installed, nothing can be read for a while", there(2, 1).fault(fault::BLIND)),
 ];
 
 /// What the nightly sweep exhausts beside [`RUNS`].
 pub const SWEEP: &[Run] = &[
     run("first install, 3 actions", fresh(3, 0)),
+    run("installed, 3 actions", there(3, 0)),
     run("first install, 2 actions, 1 fault but drift", fresh(2, 1).fault(NO_DRIFT)),
     run("installed, 2 actions, 2 deaths", there(2, 2).fault(DEATH)),
     run(
