@@ -263,6 +263,7 @@ impl Pace {
             () = sleep_until(self.at_latest) => {}
             () = wake.raised() => sleep_until(self.not_before).await,
         }
+        wake.forget();
     }
 
     fn after(&mut self, outcome: Result<Revisit, PassError>, licence: Licence) {

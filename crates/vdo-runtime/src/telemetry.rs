@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -57,7 +58,7 @@ pub struct Metrics {
 }
 
 struct Process {
-    cpu_seconds: Gauge,
+    cpu_seconds: Counter,
     resident_bytes: IntGauge,
     virtual_bytes: IntGauge,
     open_fds: IntGauge,
@@ -138,7 +139,7 @@ impl Metrics {
 impl Process {
     fn new() -> Result<Self, prometheus::Error> {
         Ok(Process {
-            cpu_seconds: Gauge::new("process_cpu_seconds_total", "User and system time spent.")?,
+            cpu_seconds: Counter::new("process_cpu_seconds_total", "User and system time spent.")?,
             resident_bytes: IntGauge::new("process_resident_memory_bytes", "Resident memory.")?,
             virtual_bytes: IntGauge::new("process_virtual_memory_bytes", "Virtual memory.")?,
             open_fds: IntGauge::new("process_open_fds", "Open file descriptors.")?,
@@ -163,7 +164,8 @@ impl Process {
             let number = |index: usize| {
                 fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default()
             };
-            self.cpu_seconds.set((number(11) + number(12)) as f64 / TICKS);
+            let spent = (number(11) + number(12)) as f64 / TICKS;
+            self.cpu_seconds.inc_by((spent - self.cpu_seconds.get()).max(0.0));
             self.threads.set(i64::try_from(number(17)).unwrap_or_default());
             self.virtual_bytes.set(i64::try_from(number(20)).unwrap_or_default());
             let boot = std::fs::read_to_string("/proc/stat").ok().and_then(|stat| {
