@@ -1,1 +1,17 @@
-//! e2e
+//! Stories told on a real control plane: black box, through kubectl, helm and the API server's audit log.
+//!
+//! Start with [`crd`] (our kinds on a bare API server) and [`stand`] (the chart in a whole bed).
+//!
+//! **Invariant:** a test waits for a condition, never for time to pass, and imports no code of the product.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod crd;
+
+use std::path::{Path, PathBuf};
+
+/// A file of the checkout.
+pub fn checkout(name: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).join(name)
+}

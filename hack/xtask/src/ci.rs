@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{claims, generate, tidy};
+use crate::{claims, e2e, generate, tidy};
 
 /// One stage: a name for the table, and what it does.
 struct Stage {
@@ -17,7 +17,7 @@ struct Stage {
 }
 
 const STAGES: &[Stage] = &[
-    Stage { name: "format", run: |root| logged(root, "format", "cargo", &["fmt", "--all", "--check"]) },
+    Stage { name: "format", run: |root| logged(root, "format", None, "cargo", &["fmt", "--all", "--check"]) },
     Stage { name: "tidy", run: tidy::run },
     Stage { name: "generated", run: generate::fresh },
     Stage {
@@ -26,6 +26,7 @@ const STAGES: &[Stage] = &[
             logged(
                 root,
                 "deny",
+                None,
                 "cargo",
                 &["deny", "--offline", "--all-features", "check", "licenses", "sources", "bans"],
             )
@@ -37,6 +38,7 @@ const STAGES: &[Stage] = &[
             logged(
                 root,
                 "lint",
+                None,
                 "cargo",
                 &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
             )
@@ -48,6 +50,7 @@ const STAGES: &[Stage] = &[
             logged(
                 root,
                 "unit",
+                None,
                 "cargo",
                 &[
                     "test",
@@ -69,6 +72,7 @@ const STAGES: &[Stage] = &[
             logged(
                 root,
                 "model",
+                None,
                 "cargo",
                 &[
                     "test",
@@ -83,6 +87,7 @@ const STAGES: &[Stage] = &[
             )
         },
     },
+    Stage { name: "e2e", run: |root| e2e::run(root, None) },
 ];
 
 /// Runs the stages, or only the one named.
@@ -124,9 +129,14 @@ fn table(taken: &[(&str, Duration)]) {
 }
 
 /// Runs a program, showing what it prints and keeping it for the check of the claims.
-pub fn logged(root: &Path, name: &str, program: &str, args: &[&str]) -> Result<()> {
+///
+/// `tests` names the test binary that the program runs, if cargo does not name it.
+pub fn logged(root: &Path, name: &str, tests: Option<&str>, program: &str, args: &[&str]) -> Result<()> {
     let path = root.join("target/ci").join(format!("{name}.log"));
     let mut log = fs::File::create(&path).with_context(|| path.display().to_string())?;
+    if let Some(binary) = tests {
+        writeln!(log, "     Running {name} ({binary})")?;
+    }
     let (reader, writer) = std::io::pipe()?;
     let mut child = Command::new(program)
         .args(args)

@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod claims;
+mod e2e;
 mod generate;
+mod rbac;
 mod shell;
 mod tidy;
 
@@ -38,6 +40,11 @@ enum Task {
     Generate,
     /// Fails if a generated file differs from what would be generated now.
     Fresh,
+    /// The stories that run in a test bed.
+    E2e {
+        /// Only this one.
+        story: Option<String>,
+    },
     /// Checks that every promise of `docs/claims.toml` was proven by a test that ran and passed.
     Claims {
         /// The folder with the logs of the test runs.
@@ -59,6 +66,7 @@ fn main() -> Result<()> {
         Task::Tidy => tidy::run(&root),
         Task::Crds | Task::Generate => generate::write(&root),
         Task::Fresh => generate::fresh(&root),
+        Task::E2e { story } => e2e::run(&root, story.as_deref()),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {
             let mut words = vec!["run", "--quiet", "--package", "testbed", "--"];

@@ -1,0 +1,166 @@
+use std::fs;
+
+use serde_json::Value;
+
+use super::*;
+use crate::shell;
+
+fn every_rule(rights: &Rights) -> Vec<&PolicyRule> {
+    rights.cluster.iter().chain(&rights.here).chain(rights.within.values().flatten()).collect()
+}
+
+/// Whether the operator holds this right there; `None` is the whole cluster.
+fn may(rights: &Rights, namespace: Option<&str>, atom: &Atom<'_>) -> bool {
+    let local = namespace.and_then(|namespace| rights.within.get(namespace));
+    holds(&rights.cluster, atom) || local.is_some_and(|rules| holds(rules, atom))
+}
+
+fn uncovered(rights: &Rights, namespace: Option<&str>, granted: &[PolicyRule]) -> Vec<String> {
+    let atoms = granted.iter().flat_map(atoms);
+    atoms.filter(|atom| !may(rights, namespace, atom)).map(|atom| format!("{namespace:?} {atom:?}")).collect()
+}
+
+/// Every object of the golden renders of an operator: of every release, with every kind of input.
+fn rendered(folder: &str) -> Vec<Value> {
+    let folder = shell::root().unwrap().join("crates").join(folder);
+    let mut objects = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let content = text.splitn(3, "---\n").nth(2).unwrap();
+        if let Ok(list) = serde_saphyr::from_str::<Vec<Value>>(content) {
+            objects.extend(list.into_iter().filter(Value::is_object));
+        }
+    }
+    assert!(objects.len() > 100, "{} golden objects", objects.len());
+    objects
+}
+
+#[test]
+fn no_role_holds_what_none_should() {
+    for rights in all() {
+        for rule in every_rule(&rights) {
+            let words = [&rule.api_groups, &rule.resources, &rule.resource_names];
+            for word in words.into_iter().flatten().flatten().chain(&rule.verbs) {
+                assert!(
+                    !["*", "escalate", "bind", "impersonate"].contains(&word.as_str()),
+                    "{}: {rule:?}",
+                    rights.operator
+                );
+            }
+            assert!(rule.non_resource_urls.is_none() && !rule.verbs.is_empty(), "{rule:?}");
+        }
+        for atom in rights.cluster.iter().flat_map(atoms) {
+            assert!(!atom.resource.starts_with("secrets"), "{} in the cluster: {atom:?}", rights.operator);
+        }
+        assert!(every_rule(&rights).len() <= 60, "{}: {}", rights.operator, every_rule(&rights).len());
+    }
+}
+
+/// Only applies are pinned, so an unpinned right to write is the driver's own, or one of the few below.
+#[test]
+fn what_an_operator_writes_of_its_own_is_pinned_by_name() {
+    let free = |namespace: &str, atom: &Atom<'_>| match (namespace, atom.resource) {
+        (CPI_NAMESPACE | CSI_NAMESPACE, "secrets" | "configmaps") => true,
+        ("here", "leases" | "events" | "secrets") => atom.verb == "create",
+        ("here", "vdoconfigs" | "vdoconfigs/status") => atom.verb == "patch",
+        (_, "vdoconfigs/status" | "vspherecloudconfigs/status" | "compatibilityconfigs/status") => true,
+        _ => false,
+    };
+    let cpi_granted = cpi_operator::render::granted();
+    let csi_granted = csi_operator::render::granted_rules();
+    let drivers: Vec<PolicyRule> = [
+        cpi_granted.cluster,
+        cpi_granted.driver_namespace,
+        cpi_granted.kube_system,
+        csi_granted.cluster,
+        csi_granted.namespaced,
+    ]
+    .concat();
+    for rights in all() {
+        let places = [("cluster", &rights.cluster), ("here", &rights.here)];
+        for (place, rules) in
+            places.into_iter().chain(rights.within.iter().map(|(name, rules)| (*name, rules)))
+        {
+            for atom in rules.iter().flat_map(atoms).filter(|atom| !READ.contains(&atom.verb)) {
+                let pinned = atom.name.is_some();
+                assert!(
+                    pinned || free(place, &atom) || holds(&drivers, &atom),
+                    "{} in {place}: {atom:?}",
+                    rights.operator
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operator_holds_whatever_it_grants_to_its_driver() {
+    let (cpi, granted) = (cpi(), cpi_operator::render::granted());
+    assert_eq!(uncovered(&cpi, None, &granted.cluster), [""; 0]);
+    assert_eq!(uncovered(&cpi, Some(CPI_NAMESPACE), &granted.driver_namespace), [""; 0]);
+    assert_eq!(uncovered(&cpi, Some(KUBE_SYSTEM), &granted.kube_system), [""; 0]);
+
+    let (csi, granted) = (csi(), csi_operator::render::granted_rules());
+    assert_eq!(uncovered(&csi, None, &granted.cluster), [""; 0]);
+    assert_eq!(uncovered(&csi, Some(CSI_NAMESPACE), &granted.namespaced), [""; 0]);
+
+    assert_ne!(uncovered(&core(), None, &granted.cluster), [""; 0], "vdo-core grants nothing");
+}
+
+#[test]
+fn an_operator_may_apply_and_delete_whatever_it_renders() {
+    for (rights, folder) in [(cpi(), "cpi-operator/tests/snapshots"), (csi(), "csi-operator/tests/golden")] {
+        for object in rendered(folder) {
+            let api_version = object["apiVersion"].as_str().unwrap();
+            let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+            let resource = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
+            let namespace = object["metadata"]["namespace"].as_str();
+            let name = object["metadata"]["name"].as_str();
+            assert!(name.is_some(), "{object}");
+            for verb in APPLY {
+                let atom = Atom { group, resource: &resource, verb, name };
+                assert!(may(&rights, namespace, &atom), "{} lacks {namespace:?} {atom:?}", rights.operator);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operator_may_not_apply_what_it_does_not_render() {
+    for rights in all() {
+        let other = |group, resource, verb| Atom { group, resource, verb, name: Some("other") };
+        for verb in ["create", "patch", "delete"] {
+            for namespace in [None, Some(KUBE_SYSTEM), Some(CPI_NAMESPACE), Some(CSI_NAMESPACE)] {
+                for kind in ["roles", "rolebindings", "clusterroles", "clusterrolebindings"] {
+                    assert!(!may(&rights, namespace, &other(RBAC, kind, verb)), "{}", rights.operator);
+                }
+                for kind in ["daemonsets", "deployments"] {
+                    assert!(!may(&rights, namespace, &other("apps", kind, verb)), "{}", rights.operator);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_right_to_one_name_includes_neither_another_nor_all() {
+    let held = [named(rule(CORE, &["secrets"], &["get"]), &["a", "b"])];
+    let atom = |name| Atom { group: CORE, resource: "secrets", verb: "get", name };
+    assert!(holds(&held, &atom(Some("a"))) && holds(&held, &atom(Some("b"))));
+    assert!(!holds(&held, &atom(Some("c"))) && !holds(&held, &atom(None)));
+    assert!(!holds(&held, &Atom { verb: "list", ..atom(Some("a")) }));
+    assert!(!holds(&held, &Atom { group: "apps", ..atom(Some("a")) }));
+    assert!(!holds(&held, &Atom { resource: "secrets/x", ..atom(Some("a")) }));
+    let all = [rule(CORE, &["secrets"], &["get"])];
+    assert!(holds(&all, &atom(Some("a"))) && holds(&all, &atom(None)));
+}
+
+#[test]
+fn a_rule_that_others_include_is_left_out_once() {
+    let narrow = rule(CORE, &["nodes"], &["get"]);
+    let wide = rule(CORE, &["nodes"], READ);
+    let kept = lean(vec![narrow.clone(), wide.clone(), wide.clone()], &[]);
+    assert_eq!(kept, [wide.clone()]);
+    assert_eq!(lean(vec![narrow.clone()], &[wide]), []);
+    assert_eq!(lean(vec![narrow.clone()], &[]), [narrow]);
+}
