@@ -14,6 +14,7 @@ use testbed::bed::Bed;
 use testbed::wait::{eventually, throughout};
 
 const CPI: &str = "registry.k8s.io/cloud-pv-vsphere/cloud-provider-vsphere:v1.36.0";
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 const SIDECARS: &str = "registry.k8s.io/sig-storage";
 /// A shell with this machine's programs.
 const SHELL: &str = "proof.example/shell:1";
@@ -94,7 +95,10 @@ impl Place {
     }
 
     fn a_node(&self) -> String {
-        self.bed.get(&["nodes"]).unwrap()["items"][0]["metadata"]["name"].as_str().unwrap().to_owned()
+        self.bed.get(&["nodes", "-l", CONTROL_PLANE]).unwrap()["items"][0]["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// A pod on a node of ours that runs a script.
@@ -182,7 +186,7 @@ impl Driver {
             "dnsPolicy": "Default",
             "tolerations": [{"operator": "Exists"}],
             "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-                {"matchExpressions": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]}]}}},
+                {"matchExpressions": [{"key": CONTROL_PLANE, "operator": "Exists"}]}]}}},
             "securityContext": {"runAsNonRoot": true, "runAsUser": 1001, "runAsGroup": 1001, "fsGroup": 1001,
                 "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
@@ -240,7 +244,7 @@ fn the_real_cpi_runs_from_its_daemon_set_and_initialises_every_node() {
     Driver::new(&place).into_daemon_set().apply(&place);
 
     let nodes = eventually(SOON, "every node has a provider id and no taint", || {
-        let nodes = place.bed.get(&["nodes"]).map_err(|fault| fault.to_string())?;
+        let nodes = place.bed.get(&["nodes", "-l", CONTROL_PLANE]).map_err(|fault| fault.to_string())?;
         let nodes = nodes["items"].as_array().unwrap().clone();
         let open = nodes.iter().filter(|node| {
             let id = node["spec"]["providerID"].as_str().unwrap_or_default();
@@ -717,7 +721,7 @@ fn a_node_plug_in_with_host_paths_runs_on_every_node() {
         "selector": {"matchLabels": labels},
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         "template": {"metadata": {"labels": labels}, "spec": {
-            "priorityClassName": "system-node-critical", "nodeSelector": {"kubernetes.io/os": "linux"},
+            "priorityClassName": "system-node-critical", "nodeSelector": {"kubernetes.io/os": "linux", CONTROL_PLANE: ""},
             "hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet",
             "tolerations": [{"effect": "NoExecute", "operator": "Exists"}, {"effect": "NoSchedule", "operator": "Exists"}],
             "containers": [registrar, driver, probe],
@@ -788,4 +792,27 @@ fn a_pod_sees_the_api_server_the_names_and_the_files_of_its_own_place() {
     assert!(log.contains("ca.crt\nnamespace\ntoken\n"), "{log}");
     // A token of this pod, not of its account only.
     assert!(log.contains(&format!("\"uid\":{}", pod["metadata"]["uid"])), "{log}");
+}
+
+#[test]
+fn a_node_without_kwok_s_mark_becomes_ready_and_its_pods_end_even_after_it() {
+    let place = Place::new("extra-node");
+    place.apply(&[json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "extra-node"},
+        "spec": {"taints": [{"key": "proof", "effect": "NoSchedule"}]}})]);
+    let node = eventually(SOON, "the node is Ready", || {
+        let node = place.bed.get(&["node", "extra-node"]).map_err(|fault| fault.to_string())?;
+        if is_ready(&node) { Ok(node) } else { Err(node["status"].to_string()) }
+    });
+    let lease = place.bed.get(&["-n", "kube-node-lease", "lease", "extra-node"]).unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], node["metadata"]["name"]);
+    let mut pod =
+        place.script("left-behind", "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done");
+    pod["spec"]["nodeName"] = json!("extra-node");
+    place.apply(&[pod]);
+    place.until_logged("left-behind", "up");
+
+    place.kubectl(&["delete", "node", "extra-node"]);
+    place.kubectl(&["delete", "pod", "left-behind", "--timeout=30s"]);
+
+    place.until_logged("left-behind", "asked");
 }

@@ -218,6 +218,11 @@ struct Pods {
 impl Pods {
     fn see(&mut self, object: DynamicObject) {
         let uid = object.metadata.uid.clone().unwrap_or_default();
+        if let Some(known) = self.known.get(&uid) {
+            // Whatever became of its Node: the pod is ours to the end.
+            known.send_replace(Some(Arc::new(decode(&object).0)));
+            return;
+        }
         let Some(node) = object.data["spec"]["nodeName"].as_str() else { return };
         match self.runner.node(node) {
             None => drop(self.unplaced.insert(uid, object)),
@@ -225,13 +230,9 @@ impl Pods {
             Some(OwnNode::Ours { .. }) => {
                 let (pod, refused) = decode(&object);
                 let pod = Arc::new(pod);
-                if let Some(known) = self.known.get(&uid) {
-                    known.send_replace(Some(pod));
-                } else {
-                    let (sender, live) = watch::channel(Some(pod.clone()));
-                    self.known.insert(uid, sender);
-                    tokio::spawn(follow(Arc::new(context(&self.runner, pod, live)), refused));
-                }
+                let (sender, live) = watch::channel(Some(pod.clone()));
+                self.known.insert(uid, sender);
+                tokio::spawn(follow(Arc::new(context(&self.runner, pod, live)), refused));
             }
         }
     }

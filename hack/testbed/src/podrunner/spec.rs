@@ -141,6 +141,7 @@ const CONTAINER: &[&str] = &[
 const CONTAINER_WITHOUT_EFFECT: &[&str] = &[
     // The scheduler has counted requests; limits are told through resourceFieldRef and not enforced.
     "resources.**",
+    "resizePolicy[].**",
     // The image table is read at each start.
     "imagePullPolicy",
     // Every port of a pod is reachable; a host port is the port itself with hostNetwork, and refused without.

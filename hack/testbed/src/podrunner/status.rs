@@ -100,7 +100,7 @@ pub(super) async fn keep_written(pod: Arc<PodContext>) {
         changed.borrow_and_update();
         let pause = match write_if_changed(&pod, &mut written).await {
             Ok(()) => Duration::from_millis(20),
-            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => return,
+            Err(kube::Error::Api(answer)) if answer.is_not_found() => return,
             Err(fault) => {
                 super::note(format!("status of {}: {fault}", pod.full_name()));
                 changed.mark_changed();
