@@ -143,7 +143,11 @@ impl Running {
             .with_context(|| format!("failed to start {}", program.display()))?;
         loop {
             tokio::select! {
-                status = child.wait() => return Ok(exit_code(status?)),
+                status = child.wait() => {
+                    // What died under the command explains how it ended.
+                    self.report_ended();
+                    return Ok(exit_code(status?));
+                }
                 _ = interrupts.recv() => {}
                 () = tokio::time::sleep(WATCH) => self.report_ended(),
             }
