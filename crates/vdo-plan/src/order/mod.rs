@@ -10,7 +10,7 @@
 //!
 //! How an operator runs a [`Decision`]:
 //! 1. make the [`Act`]s of its step in their order, and stop at the first that fails;
-//! 2. report: one status write that carries [`Decision::record`], or the record that was read if an act failed.
+//! 2. report: one status write that carries [`Decision::record`], or [`Decision::otherwise`] if an act failed.
 //!
 //! Every write to the VDOConfig (the finalizer acts, the report) carries the resourceVersion of the live read the pass
 //! began with, or that of its own earlier write in the same pass; every journal act is a compare-and-swap. On a conflict
@@ -468,6 +468,9 @@ pub struct Decision<V, R> {
     pub step: Step<V, R>,
     /// The record to report once every act has succeeded; equal to the one read when there is nothing to say.
     pub record: Record<V, R>,
+    /// The record to report if an act failed: as it was read, but with what was seen of the driver's health, so that a
+    /// write that fails for ever does not keep a dead driver's condition True.
+    pub otherwise: Record<V, R>,
     /// Why what the user asked for is not done now.
     pub held: Option<Held>,
 }

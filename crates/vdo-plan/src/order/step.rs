@@ -38,7 +38,9 @@ pub fn decide<V: Clone + Ord, R: Clone + Eq>(
     let (step, held) = pass.step();
     let mut record = pass.after(&step);
     (record.ready, record.ready_generation) = pass.readiness(&step, &record);
-    Decision { step, record, held }
+    let mut otherwise = pass.record.clone();
+    (otherwise.ready, otherwise.ready_generation) = pass.readiness(&Step::Nothing, &otherwise);
+    Decision { step, record, otherwise, held }
 }
 
 struct Pass<'a, V, R> {

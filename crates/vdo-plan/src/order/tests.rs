@@ -591,6 +591,16 @@ mod readiness {
     }
 }
 
+#[test]
+fn a_pass_whose_writes_fail_keeps_the_record_and_still_tells_the_drivers_health() {
+    let seen = Seen { installed: Progress::Missing, ..healthy() };
+    let claimed = view().with_cpi_settled().rolling(Driver::Cpi, key(2, 'q'));
+    let decision =
+        decide(Driver::Cpi, &claimed, &Seen { attempted: Progress::Healthy, ..seen }, &unresolved());
+    assert_eq!(decision.record.installed, Some(key(2, 'q')));
+    assert_eq!(decision.otherwise, Record { ready: false, ..claimed.records.cpi });
+}
+
 mod a_removal {
     use super::*;
 
