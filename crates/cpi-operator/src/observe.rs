@@ -22,7 +22,7 @@ use vdo_runtime::{Cluster, PassError, Rows, Selector, Standing, Watches, status,
 
 use crate::args::Args;
 use crate::plan;
-use crate::releases::IMAGE;
+use crate::releases::is_image;
 use crate::render::{DAEMON_SET, LEASE};
 
 /// Who makes the cloud provider's objects.
@@ -193,7 +193,7 @@ async fn look_around(cluster: &Cluster, observed: &Observed) -> Traces {
         .collect();
     Traces {
         platform: traces::platform(cluster).await,
-        others: traces::workloads_running(cluster, IMAGE.rsplit('/').next().unwrap_or(IMAGE)).await,
+        others: traces::workloads_running(cluster, is_image).await,
         taken: traces::taken(cluster, CPI, &targets).await,
     }
 }

@@ -51,3 +51,35 @@ impl ReleaseFacts {
         format!("{}/{IMAGE}:v{}{digest}", registry.unwrap_or(REGISTRY), self.release)
     }
 }
+
+/// Whether an image is a cloud provider for vSphere, whoever built or mirrored it.
+pub fn is_image(image: &str) -> bool {
+    let names = [
+        "/cloud-provider-vsphere",
+        "cloud-provider-vsphere/cpi",
+        "cloud-provider-vsphere-cpi",
+        "vsphere-cpi",
+    ];
+    names.iter().any(|name| image.contains(name)) && !image.contains("cloud-provider-vsphere/csi")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_and_old_registries_are_recognised_and_the_storage_driver_is_not() {
+        for image in [
+            "registry.k8s.io/cloud-pv-vsphere/cloud-provider-vsphere:v1.36.0",
+            "gcr.io/cloud-provider-vsphere/cpi/release/manager:v1.27.0",
+            "quay.io/kubermatic/mirror/cloud-provider-vsphere/ccm:v1.26.2",
+            "rancher/mirrored-cloud-provider-vsphere-cpi-release-manager:v1.30.1",
+        ] {
+            assert!(is_image(image), "{image}");
+        }
+        for image in ["gcr.io/cloud-provider-vsphere/csi/release/driver:v2.7.0", "registry.k8s.io/pause:3.10"]
+        {
+            assert!(!is_image(image), "{image}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::render::{DAEMON_SET, LEASE};
 
 /// What is known of the driver when a revision is judged.
 pub struct Judgement<'a> {
+    installed: Option<&'a str>,
     site: &'a Site,
     nodes: Option<&'a vdo_api::status::NodesSummary>,
 }
@@ -18,7 +19,12 @@ impl<'a> Judgement<'a> {
     /// The judgement of this pass.
     pub fn of(observed: &'a Observed) -> Self {
         let status = observed.scene.config.status.as_ref();
-        Judgement { site: &observed.site, nodes: status.and_then(|s| s.nodes.as_ref()) }
+        let record = status.and_then(|s| s.cpi.as_ref()).map(|cpi| &cpi.record);
+        Judgement {
+            installed: record.and_then(|r| r.installed.as_ref()).map(|installed| installed.revision.as_str()),
+            site: &observed.site,
+            nodes: status.and_then(|s| s.nodes.as_ref()),
+        }
     }
 }
 
@@ -29,28 +35,34 @@ impl Judge for Judgement<'_> {
     }
 
     fn health(&self, revision: &Revision) -> Health {
-        let problem =
-            workload(self.site, &revision.key.id).or_else(|| lease(self.site)).or_else(|| nodes(self.nodes));
-        problem.map_or(Health::Works, Health::Waits)
+        let seen_working = self.installed == Some(revision.key.id.as_str());
+        match workload(self.site, &revision.key.id, seen_working) {
+            Health::Waits(why) => Health::Waits(why),
+            enough => lease(self.site).or_else(|| nodes(self.nodes)).map_or(enough, Health::Waits),
+        }
     }
 }
 
-fn workload(site: &Site, revision: &str) -> Option<String> {
-    let Some(set) = &site.daemon_set else { return Some(format!("DaemonSet {DAEMON_SET} is not there yet")) };
+/// A first roll-out needs every pod; what was seen working once needs one that works.
+fn workload(site: &Site, revision: &str, seen_working: bool) -> Health {
+    let Some(set) = &site.daemon_set else {
+        return Health::Waits(format!("DaemonSet {DAEMON_SET} is not there yet"));
+    };
     if set.revision.as_deref() != Some(revision) || !set.current {
-        return Some(format!("DaemonSet {DAEMON_SET} is not updated yet"));
+        return Health::Waits(format!("DaemonSet {DAEMON_SET} is not updated yet"));
     }
     if set.desired == 0 {
-        return Some("no control-plane node is there for it to run on".to_owned());
+        return Health::Waits("no control-plane node is there for it to run on".to_owned());
     }
     if set.is_rolled_out() {
-        return None;
+        return Health::Works;
     }
     let counts = format!("{} of {} pods work", set.available.min(set.updated), set.desired);
-    Some(match troubles(&site.pods) {
+    let said = match troubles(&site.pods) {
         Some(troubles) => format!("{counts}: {troubles}"),
         None => counts,
-    })
+    };
+    if seen_working && set.available > 0 { Health::Partly(said) } else { Health::Waits(said) }
 }
 
 /// What keeps pods from working, each with its name and its node.

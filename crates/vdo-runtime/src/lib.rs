@@ -32,6 +32,7 @@ pub mod status;
 pub mod telemetry;
 pub mod traces;
 pub mod vcenters;
+pub mod volumes;
 mod wake;
 pub mod watch;
 

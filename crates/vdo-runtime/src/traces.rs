@@ -41,12 +41,12 @@ pub async fn platform(cluster: &Cluster) -> Reading<Platform> {
     }
 }
 
-/// Workloads anywhere in the cluster that run an image whose name holds `image` and do not bear our label.
-pub async fn workloads_running(cluster: &Cluster, image: &str) -> Reading<Vec<ObjectRef>> {
-    let daemon_sets = running::<DaemonSet>(cluster, image, |it| {
+/// Workloads anywhere in the cluster that run an image of this driver and do not bear our label.
+pub async fn workloads_running(cluster: &Cluster, is_driver: fn(&str) -> bool) -> Reading<Vec<ObjectRef>> {
+    let daemon_sets = running::<DaemonSet>(cluster, is_driver, |it| {
         it.spec.as_ref()?.template.spec.as_ref().map(|spec| spec.containers.as_slice())
     });
-    let deployments = running::<Deployment>(cluster, image, |it| {
+    let deployments = running::<Deployment>(cluster, is_driver, |it| {
         it.spec.as_ref()?.template.spec.as_ref().map(|spec| spec.containers.as_slice())
     });
     match futures::future::try_join(daemon_sets, deployments).await {
@@ -60,7 +60,7 @@ pub async fn workloads_running(cluster: &Cluster, image: &str) -> Reading<Vec<Ob
 
 async fn running<K>(
     cluster: &Cluster,
-    image: &str,
+    is_driver: fn(&str) -> bool,
     containers: impl Fn(&K) -> Option<&[k8s_openapi::api::core::v1::Container]>,
 ) -> Result<Vec<ObjectRef>, KubeFault>
 where
@@ -73,7 +73,7 @@ where
         let page = cluster.read(api.list(&params)).await?;
         let runs_it = |object: &&K| {
             let mut images = containers(object).into_iter().flatten().filter_map(|c| c.image.as_deref());
-            images.any(|name| name.contains(image))
+            images.any(is_driver)
         };
         found.extend(page.items.iter().filter(runs_it).map(reference_of));
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());

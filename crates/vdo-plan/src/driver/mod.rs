@@ -47,8 +47,29 @@ pub type Rows = BTreeMap<ObjectRef, Row>;
 pub enum Health {
     /// Every part of it works.
     Works,
+    /// It does its work, but not everywhere: which node or pod is missing. Nodes come and go, so what was seen
+    /// working once stays ready.
+    Partly(String),
     /// Something is not there yet, or fails: the pod, node or lease, and what it says.
     Waits(String),
+}
+
+impl Health {
+    /// Whether the driver does its work.
+    pub fn is_enough(&self) -> bool {
+        match self {
+            Health::Works | Health::Partly(_) => true,
+            Health::Waits(_) => false,
+        }
+    }
+
+    /// What is missing, in words.
+    pub fn missing(&self) -> Option<&str> {
+        match self {
+            Health::Works => None,
+            Health::Partly(what) | Health::Waits(what) => Some(what),
+        }
+    }
 }
 
 /// How a revision is judged: by the operator that knows the driver.
@@ -149,7 +170,7 @@ impl Scene {
             return Progress::Missing;
         }
         let whole = open == revision.stages.len();
-        if whole && judge.health(revision) == Health::Works { Progress::Healthy } else { Progress::Applied }
+        if whole && judge.health(revision).is_enough() { Progress::Healthy } else { Progress::Applied }
     }
 
     /// The objects of the open stages that are absent, bear another revision or lost a field of ours.

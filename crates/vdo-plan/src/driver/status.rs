@@ -62,10 +62,7 @@ impl Plan {
         let name = scene.driver.name();
         let truth = Truth::from(record.ready);
         let finding = worst(&self.findings);
-        let waits = match &self.health {
-            Some(Health::Waits(why)) => Some(why.as_str()),
-            Some(Health::Works) | None => None,
-        };
+        let waits = self.health.as_ref().and_then(Health::missing);
         if let Some(finding) = finding.filter(|f| f.verdict >= Verdict::Hold) {
             let message = match (record.ready, &record.installed) {
                 (true, Some(key)) => format!("{name} {} works; {}", key.release, finding.message),
@@ -82,9 +79,10 @@ impl Plan {
             return (truth, &reasons::REMOVING, format!("{name} is being removed"));
         }
         match (&record.installed, waits) {
-            (Some(key), None) if record.ready => {
-                let advice = finding.map(|f| format!("; {}", f.message)).unwrap_or_default();
-                (truth, &reasons::INSTALLED, format!("{name} {} works{advice}", key.release))
+            (Some(key), waits) if record.ready => {
+                let advice = finding.map(|f| f.message.as_str());
+                let more: String = waits.into_iter().chain(advice).map(|said| format!("; {said}")).collect();
+                (truth, &reasons::INSTALLED, format!("{name} {} works{more}", key.release))
             }
             (Some(key), waits) => {
                 let waits = waits.unwrap_or("some of its objects are missing and are put back");
@@ -111,10 +109,7 @@ impl Plan {
                 revision: refusal.key.id.clone(),
                 generation: refusal.generation,
                 reason: "RolloutTimedOut".to_owned(),
-                message: match &self.health {
-                    Some(Health::Waits(why)) => clip(why, 1024),
-                    Some(Health::Works) | None => String::new(),
-                },
+                message: clip(self.health.as_ref().and_then(Health::missing).unwrap_or_default(), 1024),
                 since: Time(scene.now),
             }))
         };
@@ -186,7 +181,7 @@ pub(super) fn phase(
     match (&record.installed, record.rolling()) {
         (_, Some(_)) if matches!(decision.step, Step::Apply { .. } | Step::Claim { .. }) => Phase::Deploying,
         (_, Some(_)) => Phase::Deployed,
-        (Some(_), None) if health == Some(&Health::Works) => Phase::Configured,
+        (Some(_), None) if health.is_some_and(Health::is_enough) => Phase::Configured,
         (Some(_), None) => Phase::Failed,
         (None, None) if held && decision.held == Some(Held::InputsUnresolved) => Phase::Failed,
         (None, None) => Phase::Configuring,
