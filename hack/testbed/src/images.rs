@@ -14,12 +14,22 @@ const SIDECARS: &str = "registry.k8s.io/sig-storage";
 /// CPI releases that a bed can run.
 const CPI_RELEASES: &[&str] = &["1.36.0", "1.33.0"];
 
-/// CSI releases that a bed can run, each with the sidecars it is deployed with. None of these can be built from Go
-/// modules, so they are stand-ins.
-const CSI_RELEASES: &[(&str, &[(&str, &str)])] = &[
-    (
-        "3.7.0",
-        &[
+/// A CSI release that a bed can run.
+struct CsiRelease {
+    name: &'static str,
+    /// Digests under which the real images are pinned: a reference with one is another name for the same program.
+    driver: &'static str,
+    syncer: &'static str,
+    /// What it is deployed with. None of these can be built from Go modules, so they are stand-ins.
+    sidecars: &'static [(&'static str, &'static str)],
+}
+
+const CSI_RELEASES: &[CsiRelease] = &[
+    CsiRelease {
+        name: "3.7.0",
+        driver: "sha256:48954ea5d749f1c9a0d2e7422b76216555716140e9e09f4b14faf34e1d6c1b14",
+        syncer: "sha256:52ca8e058201eb7d0fa42a538e3ba4143acc2639914ed71a0e0ea4ac048933bb",
+        sidecars: &[
             ("csi-attacher", "v4.9.0"),
             ("csi-resizer", "v1.12.0"),
             ("csi-provisioner", "v4.0.1"),
@@ -27,10 +37,12 @@ const CSI_RELEASES: &[(&str, &[(&str, &str)])] = &[
             ("livenessprobe", "v2.15.0"),
             ("csi-node-driver-registrar", "v2.13.0"),
         ],
-    ),
-    (
-        "3.3.1",
-        &[
+    },
+    CsiRelease {
+        name: "3.3.1",
+        driver: "sha256:adb820cc2e0abe5f89aaa648c9e9bc8f4adab282fe706fa371f10e3476a65bfd",
+        syncer: "sha256:0fccc2de2a32882140bf0c683afc5dc1eb087b8a2a731957b012d7c1d4970ad4",
+        sidecars: &[
             ("csi-attacher", "v4.5.1"),
             ("csi-resizer", "v1.10.1"),
             ("csi-provisioner", "v4.0.1"),
@@ -38,7 +50,7 @@ const CSI_RELEASES: &[(&str, &[(&str, &str)])] = &[
             ("livenessprobe", "v2.12.0"),
             ("csi-node-driver-registrar", "v2.10.1"),
         ],
-    ),
+    },
 ];
 
 /// The rows for the drivers.
@@ -48,8 +60,8 @@ pub fn drivers(bin: &Path) -> Map<String, Value> {
         let row = json!({"binary": bin.join(format!("cpi-{release}")), "path": "/bin/vsphere-cloud-controller-manager"});
         rows.insert(format!("{CPI}:v{release}"), row);
     }
-    for (release, sidecars) in CSI_RELEASES {
-        let folder = bin.join(format!("csi-{release}"));
+    for release in CSI_RELEASES {
+        let folder = bin.join(format!("csi-{}", release.name));
         // Built with cgo, so the root needs this machine's C library.
         // In node mode the driver reads VMware's DMI tables, which no bed has.
         let driver = json!({
@@ -57,9 +69,12 @@ pub fn drivers(bin: &Path) -> Map<String, Value> {
             "stand_in_if": "X_CSI_MODE=node"});
         let syncer =
             json!({"binary": folder.join("syncer"), "path": "/bin/vsphere-syncer", "needs_libs": true});
-        rows.insert(format!("{CSI}/driver:v{release}"), driver);
-        rows.insert(format!("{CSI}/syncer:v{release}"), syncer);
-        for (name, tag) in *sidecars {
+        for (name, digest, row) in [("driver", release.driver, driver), ("syncer", release.syncer, syncer)] {
+            let tagged = format!("{CSI}/{name}:v{}", release.name);
+            rows.insert(format!("{tagged}@{digest}"), row.clone());
+            rows.insert(tagged, row);
+        }
+        for (name, tag) in release.sidecars {
             rows.insert(format!("{SIDECARS}/{name}:{tag}"), json!({"stand_in": true}));
         }
     }
