@@ -117,7 +117,8 @@ fn rolled(c: &Scenario, s: &mut State, d: usize, rev: Rev) {
     }
     let asked = vdo.pin != 0 && vdo.pin == rev.release() || d == CPI && !c.cpi_moves;
     let over = status.att.rev();
-    if rev.release() < over.release() && !asked && !(s.expired[d] && !status.inst.some()) {
+    let stands = status.inst.some() || !s.expired[d];
+    if rev.release() < over.release() && !asked && stands {
         s.bad |= ATTEMPT_LOWERED;
     }
     if rev.release() < s.highest[d] {
