@@ -4,13 +4,11 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use vdo_api::VDOConfig;
-use vdo_api::names::{
-    CPI, CPI_FINALIZER, CPI_MANAGER, CPI_NAMESPACE, CSI_FINALIZER, CSI_NAMESPACE, KUBE_SYSTEM,
-};
+use vdo_api::names::{CPI, CPI_MANAGER, CPI_NAMESPACE, CSI_NAMESPACE, KUBE_SYSTEM};
 use vdo_compat::Driver;
 use vdo_plan::driver::Scene;
 use vdo_plan::foreign::Traces;
-use vdo_plan::order::{Contender, Look, active};
+use vdo_plan::order::Look;
 use vdo_plan::vcenter::VcenterFacts;
 use vdo_plan::{Object, Reading};
 use vdo_runtime::clock::{Monotonic, monotonic, wall};
@@ -117,7 +115,10 @@ pub async fn observe(
         tracing::debug!(%object, "waits for the watch to show our own write");
         return Ok(None);
     }
-    let Some(config) = fetch_active(cluster, &args.shared.namespace).await? else { return Ok(None) };
+    let config = status::fetch_active(cluster, &args.shared.namespace)
+        .await
+        .map_err(PassError::observe("the VDOConfigs"))?;
+    let Some(config) = config else { return Ok(None) };
     let journal = store.fetch().await.map_err(|error| PassError::Observe {
         object: "the journal".to_owned(),
         source: error.into_fault(),
@@ -150,26 +151,6 @@ fn site(watched: &Watched, now: Monotonic) -> Site {
         pods: watched.pods.all(),
         lease_is_fresh: watched.lease.last_seen(|view| view.rows().any(|lease| lease.is_fresh(now))),
     }
-}
-
-/// The VDOConfig that counts.
-async fn fetch_active(cluster: &Cluster, namespace: &str) -> Result<Option<VDOConfig>, PassError> {
-    let listed = status::fetch_all::<VDOConfig>(cluster, namespace)
-        .await
-        .map_err(PassError::observe("the VDOConfigs"))?;
-    let mut configs = listed.objects;
-    let chosen = {
-        let contenders: Vec<Contender<'_, _>> = configs
-            .iter()
-            .map(|config| Contender {
-                finalizer: config.finalizers().iter().any(|f| f == CPI_FINALIZER || f == CSI_FINALIZER),
-                created: config.metadata.creation_timestamp.as_ref().map(|time| time.0),
-                name: config.metadata.name.as_deref().unwrap_or_default(),
-            })
-            .collect();
-        active(&contenders)
-    };
-    Ok(chosen.map(|index| configs.swap_remove(index)))
 }
 
 /// The second look before CPI is removed: objects of CSI that bear our label.

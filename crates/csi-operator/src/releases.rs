@@ -253,6 +253,13 @@ static RELEASES: &[ReleaseFacts] = &[
     LINE_3_8,
 ];
 
+/// Whether an image is the storage driver for vSphere, whoever built or mirrored it.
+pub fn is_image(image: &str) -> bool {
+    ["csi-vsphere/", "cloud-provider-vsphere/csi/", "vsphere-csi", "csi-release-driver"]
+        .iter()
+        .any(|name| image.contains(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

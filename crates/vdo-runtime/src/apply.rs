@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt;
 use futures::stream;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams};
+use kube::Resource;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::params::{DeleteParams, Preconditions, PropagationPolicy, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind, Request};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use vdo_api::names;
 use vdo_plan::{Object, ObjectRef};
 
 use crate::client::{Cluster, Licence, built};
@@ -171,6 +174,34 @@ pub async fn delete(cluster: &Cluster, reference: &ObjectRef, uid: &str) -> Resu
     let request = built(Request::new(path_of(reference)?).delete(&reference.name, &params))?;
     match cluster.write::<IgnoredAny>(request).await {
         Ok(_) | Err(KubeFault::NotFound { .. }) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Creates an immutable ConfigMap, unless there is one: then that one counts.
+pub async fn create_immutable(
+    cluster: &Cluster,
+    manager: &str,
+    namespace: &str,
+    name: &str,
+    data: BTreeMap<String, String>,
+) -> Result<(), KubeFault> {
+    let map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some([(names::MANAGED_BY_LABEL.to_owned(), names::MANAGED_BY.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        data: Some(data),
+        immutable: Some(true),
+        ..ConfigMap::default()
+    };
+    let body = serde_json::to_vec(&map).map_err(|error| KubeFault::malformed(&error))?;
+    let params = PostParams { field_manager: Some(manager.to_owned()), dry_run: false };
+    let path = Request::new(ConfigMap::url_path(&(), Some(namespace)));
+    match cluster.write::<IgnoredAny>(built(path.create(&params, body))?).await {
+        Ok(_) | Err(KubeFault::Conflict { .. }) => Ok(()),
         Err(fault) => Err(fault),
     }
 }

@@ -112,9 +112,13 @@ impl VcenterWatches {
 
     /// The certificates that a VsphereCloudConfig refers to.
     pub fn authority(&self, reference: &CaReference) -> Reading<String> {
-        let key = format!("{}/{}", self.namespace, reference.name);
-        match self.config_maps.one(&key) {
-            Reading::Present(mut data) => Reading::from(data.remove(&reference.key)),
+        self.data(&reference.name, &reference.key)
+    }
+
+    /// One key of a ConfigMap in the operators' namespace.
+    pub fn data(&self, name: &str, key: &str) -> Reading<String> {
+        match self.config_maps.one(&format!("{}/{name}", self.namespace)) {
+            Reading::Present(mut data) => Reading::from(data.remove(key)),
             Reading::Absent => Reading::Absent,
             Reading::Unreadable(why) => Reading::Unreadable(why),
         }

@@ -1,0 +1,143 @@
+//! Whether a revision works, as far as that can be seen from outside.
+
+use vdo_api::condition::name_some;
+use vdo_plan::driver::{Health, Judge};
+use vdo_plan::{Reading, Revision};
+use vdo_runtime::rows::{PodRow, WorkloadRow};
+
+use crate::observe::{Observed, Site};
+use crate::stages::{self, Controller, Crd, Lease, SYNCER_LEASE, TOPOLOGY_CRD};
+
+/// What is known of the driver when a revision is judged.
+pub struct Judgement<'a> {
+    installed: Option<&'a str>,
+    site: &'a Site,
+}
+
+impl<'a> Judgement<'a> {
+    /// The judgement of this pass.
+    pub fn of(observed: &'a Observed) -> Self {
+        let status = observed.scene.config.status.as_ref();
+        let record = status.and_then(|s| s.csi.as_ref()).map(|csi| &csi.record);
+        Judgement {
+            installed: record.and_then(|r| r.installed.as_ref()).map(|installed| installed.revision.as_str()),
+            site: &observed.site,
+        }
+    }
+
+    fn seen_working(&self, revision: &Revision) -> bool {
+        self.installed == Some(revision.key.id.as_str())
+    }
+}
+
+impl Judge for Judgement<'_> {
+    fn open_stages(&self, revision: &Revision) -> usize {
+        // What was installed once is repaired whole: its nodes do not wait for a controller that is away.
+        if self.seen_working(revision) {
+            return revision.stages.len();
+        }
+        let controller = match &self.site.controller {
+            Some(row) if is_of(row, revision) && row.is_rolled_out() => Reading::Present(Controller::Current),
+            Some(_) => Reading::Present(Controller::Behind),
+            None => Reading::Absent,
+        };
+        let seen = stages::Seen {
+            controller,
+            topology_crd: self.site.topology_crd.clone(),
+            syncer_lease: self.site.syncer_lease.clone(),
+        };
+        stages::open(revision, &seen)
+    }
+
+    fn health(&self, revision: &Revision) -> Health {
+        let lenient = self.seen_working(revision);
+        let parts = [
+            workload(
+                "Deployment vsphere-csi-controller",
+                self.site.controller.as_ref(),
+                revision,
+                self.site,
+                lenient,
+            ),
+            syncer(self.site),
+            workload("DaemonSet vsphere-csi-node", self.site.node.as_ref(), revision, self.site, lenient),
+            registration(self.site, lenient),
+        ];
+        let mut partly = None;
+        for part in parts {
+            match part {
+                Health::Waits(why) => return Health::Waits(why),
+                Health::Partly(what) => partly = partly.or(Some(what)),
+                Health::Works => {}
+            }
+        }
+        partly.map_or(Health::Works, Health::Partly)
+    }
+}
+
+fn is_of(row: &WorkloadRow, revision: &Revision) -> bool {
+    row.current && row.revision.as_deref() == Some(revision.key.id.as_str())
+}
+
+/// A first roll-out needs every pod; what was seen working once needs one that works.
+fn workload(
+    name: &str,
+    row: Option<&WorkloadRow>,
+    revision: &Revision,
+    site: &Site,
+    lenient: bool,
+) -> Health {
+    let Some(row) = row else { return Health::Waits(format!("{name} is not there yet")) };
+    if !is_of(row, revision) {
+        return Health::Waits(format!("{name} is not updated yet"));
+    }
+    if row.is_rolled_out() {
+        return Health::Works;
+    }
+    let counts = format!("{name}: {} of {} pods work", row.available.min(row.updated), row.desired);
+    let said = match troubles(&site.pods) {
+        Some(troubles) => format!("{counts}: {troubles}"),
+        None => counts,
+    };
+    if lenient && row.available > 0 { Health::Partly(said) } else { Health::Waits(said) }
+}
+
+/// What keeps pods from working, each with its name and its node.
+fn troubles(pods: &Reading<Vec<PodRow>>) -> Option<String> {
+    let said = |pod: &PodRow| {
+        let trouble = pod.trouble.as_ref()?;
+        let node = pod.node.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
+        let container = trouble.container.as_deref().map(|name| format!(", {name}")).unwrap_or_default();
+        let said = format!("pod {}{node}{container}: {} {}", pod.name, trouble.reason, trouble.message);
+        Some(said.trim_end().to_owned())
+    };
+    let troubles: Vec<String> = pods.present()?.iter().filter_map(said).collect();
+    (!troubles.is_empty()).then(|| name_some(&troubles))
+}
+
+fn syncer(site: &Site) -> Health {
+    match (&site.topology_crd, &site.syncer_lease) {
+        (Reading::Present(Crd::Established), Reading::Present(Lease::Held)) => Health::Works,
+        (Reading::Present(Crd::Established), _) => {
+            Health::Waits(format!("nobody renews Lease vmware-system-csi/{SYNCER_LEASE} yet"))
+        }
+        (_, _) => Health::Waits(format!("the syncer has not created CRD {TOPOLOGY_CRD} yet")),
+    }
+}
+
+/// A node without a registration mounts no volume.
+fn registration(site: &Site, lenient: bool) -> Health {
+    match &site.unregistered {
+        Reading::Present((_, missing)) if missing.is_empty() => Health::Works,
+        Reading::Present((all, missing)) => {
+            let said = format!(
+                "the driver is registered on {} of {all} nodes; missing: {}",
+                all - missing.len(),
+                name_some(missing)
+            );
+            if lenient && missing.len() < *all { Health::Partly(said) } else { Health::Waits(said) }
+        }
+        Reading::Absent => Health::Waits("no node is there".to_owned()),
+        Reading::Unreadable(why) => Health::Waits(why.clone()),
+    }
+}

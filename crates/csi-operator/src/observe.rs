@@ -1,0 +1,327 @@
+//! Everything that a pass reads: the VDOConfig and the journal live, the rest from the watches.
+
+use std::sync::OnceLock;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::storage::v1::CSINode;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::DeserializeGuard;
+use kube::{Api, ResourceExt};
+use vdo_api::VDOConfig;
+use vdo_api::names::{CLUSTER_ID_CONFIG_MAP, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, KUBE_SYSTEM};
+use vdo_compat::Driver;
+use vdo_plan::driver::Scene;
+use vdo_plan::foreign::Traces;
+use vdo_plan::order::Look;
+use vdo_plan::vcenter::VcenterFacts;
+use vdo_plan::{Object, ObjectRef, Reading};
+use vdo_runtime::clock::{Monotonic, monotonic, wall};
+use vdo_runtime::journal::{JournalStore, Stored};
+use vdo_runtime::node::{SlimNode, node_row};
+use vdo_runtime::own::{Extra, OwnObjects, Owner};
+use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow, pod_row};
+use vdo_runtime::vcenters::VcenterWatches;
+use vdo_runtime::{Cluster, PassError, Rows, Selector, Standing, Watches, status, traces, volumes};
+
+use crate::args::Args;
+use crate::gcfg;
+use crate::inputs::cluster_id::{DRIVERS_CONFIG_MAP, DRIVERS_KEY};
+use crate::inputs::{self, ClusterIdSources};
+use crate::releases::is_image;
+use crate::render::{CONFIG_KEY, CONTROLLER, NODE};
+use crate::stages::{Crd, SYNCER_LEASE, TOPOLOGY_CRD};
+use crate::{plan, stages};
+
+/// Who makes the storage driver's objects.
+pub const OWNER: Owner = Owner { driver: CSI, namespace: CSI_NAMESPACE, manager: CSI_MANAGER };
+/// The configuration Secret of an installation by hand.
+const EARLIER_SECRET: &str = "vsphere-config-secret";
+/// Served together with `snapshot.storage.k8s.io/v1`.
+const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
+/// The key of the cluster id in our own record.
+pub const CLUSTER_ID_KEY: &str = "clusterID";
+
+/// Everything that is watched.
+pub struct Watched {
+    /// Only their changes count; they are read live.
+    _configs: Rows<Option<String>>,
+    /// VsphereCloudConfigs and what they refer to.
+    pub vcenters: VcenterWatches,
+    /// Our own objects.
+    pub own: OwnObjects,
+    pods: Rows<PodRow>,
+    syncer: Rows<LeaseRow>,
+    crds: [Rows<Crd>; 2],
+    /// Whether each node is part of the control plane.
+    nodes: Rows<bool>,
+    /// Which nodes the driver is registered on.
+    registered: Rows<()>,
+    drivers_cluster_id: Rows<String>,
+    earlier_secret: Rows<Option<String>>,
+    kube_system: OnceLock<String>,
+}
+
+impl Watched {
+    /// Begins to watch.
+    pub fn new(cluster: &Cluster, watches: &Watches, args: &Args) -> Self {
+        let client = || cluster.client().clone();
+        let crd = |name: &'static str| {
+            let api = Api::<CustomResourceDefinition>::all(client());
+            watches.watch(name, api, Selector::name(name), |crd| Some(progress_of(crd)))
+        };
+        Watched {
+            _configs: watches.watch_guarded(
+                "vdoconfigs",
+                Api::<DeserializeGuard<VDOConfig>>::namespaced(client(), &args.shared.namespace),
+                Selector::all(),
+                |config| Some(config.ok().and_then(ResourceExt::resource_version)),
+            ),
+            vcenters: VcenterWatches::watch(
+                cluster,
+                watches,
+                &args.shared.namespace,
+                &args.shared.kube_system_secrets,
+            ),
+            own: OwnObjects::watch(
+                cluster,
+                watches,
+                OWNER,
+                &[Extra::Deployments, Extra::Services, Extra::CsiDrivers],
+            ),
+            pods: watches.watch(
+                "pods",
+                Api::<SlimPod>::namespaced(client(), CSI_NAMESPACE),
+                Selector::all(),
+                |pod| Some(pod_row(pod)),
+            ),
+            syncer: watches.leases(
+                "the lease of the syncer",
+                Api::<Lease>::namespaced(client(), CSI_NAMESPACE),
+                Selector::name(SYNCER_LEASE),
+            ),
+            crds: [crd(TOPOLOGY_CRD), crd(SNAPSHOT_CRD)],
+            nodes: watches.watch("nodes", Api::<SlimNode>::all(client()), Selector::all(), |node| {
+                Some(node_row(node).control_plane)
+            }),
+            registered: watches.watch("csinodes", Api::<CSINode>::all(client()), Selector::all(), |node| {
+                node.spec.drivers.iter().any(|driver| driver.name == CSI_DRIVER_NAME).then_some(())
+            }),
+            drivers_cluster_id: watches.watch(
+                "the driver's own cluster id",
+                Api::<ConfigMap>::namespaced(client(), CSI_NAMESPACE),
+                Selector::name(DRIVERS_CONFIG_MAP),
+                |map: &ConfigMap| map.data.as_ref()?.get(DRIVERS_KEY).cloned(),
+            ),
+            earlier_secret: watches.watch(
+                "the configuration of an earlier installation",
+                Api::<Secret>::namespaced(client(), CSI_NAMESPACE),
+                Selector::name(EARLIER_SECRET),
+                |secret: &Secret| Some(earlier_cluster_id(secret)),
+            ),
+            kube_system: OnceLock::new(),
+        }
+    }
+
+    fn cluster(&self) -> Reading<inputs::Cluster> {
+        let snapshot_api = match self.crds[1].one(SNAPSHOT_CRD) {
+            Reading::Present(Crd::Established) => Reading::Present(()),
+            Reading::Present(Crd::Pending) | Reading::Absent => Reading::Absent,
+            Reading::Unreadable(why) => Reading::Unreadable(why),
+        };
+        self.nodes.with(|view| inputs::Cluster {
+            nodes: view.len(),
+            control_plane_nodes: view.rows().filter(|control_plane| **control_plane).count(),
+            kubelet_root: None,
+            distribution: None,
+            snapshot_api,
+        })
+    }
+
+    async fn cluster_id(&self, cluster: &Cluster) -> ClusterIdSources {
+        let key = |name: &str| format!("{CSI_NAMESPACE}/{name}");
+        ClusterIdSources {
+            recorded: self.vcenters.data(CLUSTER_ID_CONFIG_MAP, CLUSTER_ID_KEY),
+            drivers_own: self.drivers_cluster_id.one(&key(DRIVERS_CONFIG_MAP)),
+            earlier_secret: match self.earlier_secret.one(&key(EARLIER_SECRET)) {
+                Reading::Present(id) => Reading::from(id),
+                Reading::Absent => Reading::Absent,
+                Reading::Unreadable(why) => Reading::Unreadable(why),
+            },
+            kube_system: self.kube_system_uid(cluster).await,
+        }
+    }
+
+    /// The UID of `kube-system`, which never changes: read once.
+    async fn kube_system_uid(&self, cluster: &Cluster) -> Reading<String> {
+        if let Some(uid) = self.kube_system.get() {
+            return Reading::Present(uid.clone());
+        }
+        match cluster.read(Api::<Namespace>::all(cluster.client().clone()).get_metadata(KUBE_SYSTEM)).await {
+            Ok(namespace) => match namespace.uid() {
+                Some(uid) => Reading::Present(self.kube_system.get_or_init(|| uid).clone()),
+                None => Reading::Unreadable("it has no UID".to_owned()),
+            },
+            Err(fault) => Reading::Unreadable(fault.to_string()),
+        }
+    }
+}
+
+fn progress_of(crd: &CustomResourceDefinition) -> Crd {
+    let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    let established = conditions.any(|it| it.type_ == "Established" && it.status == "True");
+    if established { Crd::Established } else { Crd::Pending }
+}
+
+/// The cluster id in the Secret of an installation by hand; nothing else of it is kept.
+fn earlier_cluster_id(secret: &Secret) -> Option<String> {
+    let content = secret.data.as_ref()?.get(CONFIG_KEY)?;
+    let text = std::str::from_utf8(&content.0).ok()?;
+    gcfg::parse(text).ok()?.cluster_id().map(str::to_owned)
+}
+
+/// What the storage driver looks like from outside.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The Deployment of its controller.
+    pub controller: Option<WorkloadRow>,
+    /// The DaemonSet of its node plug-in.
+    pub node: Option<WorkloadRow>,
+    /// Its pods.
+    pub pods: Reading<Vec<PodRow>>,
+    /// The CRD that the syncer creates.
+    pub topology_crd: Reading<Crd>,
+    /// Whether a syncer holds its Lease and renews it.
+    pub syncer_lease: Reading<stages::Lease>,
+    /// How many nodes there are, and which of them the driver is not registered on.
+    pub unregistered: Reading<(usize, Vec<String>)>,
+    /// Which nodes the driver is registered on.
+    pub registered: Reading<Vec<String>>,
+}
+
+/// Everything that one pass decides on.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// What both drivers have in common.
+    pub scene: Scene,
+    /// The vCenter of the spec, if it asks for storage.
+    pub vcenter: Option<VcenterFacts>,
+    /// What is known of the cluster.
+    pub cluster: inputs::Cluster,
+    /// Where a cluster id may be found.
+    pub cluster_id: ClusterIdSources,
+    /// What was looked for before the first write; `None` once something of ours is there.
+    pub traces: Option<Traces>,
+    /// The driver from outside.
+    pub site: Site,
+}
+
+/// What a pass needs besides: the versions that its writes carry.
+pub struct Snapshot {
+    /// What is decided on.
+    pub observed: Observed,
+    /// The journal with its version.
+    pub journal: Stored,
+}
+
+/// Reads everything. `None` when no VDOConfig is there, when the nodes were not listed yet, or when a watch does not
+/// yet show our own last write.
+pub async fn observe(
+    cluster: &Cluster,
+    watched: &Watched,
+    store: &JournalStore,
+    args: &Args,
+    standing: Standing,
+) -> Result<Option<Snapshot>, PassError> {
+    if let Some(object) = watched.own.lagging() {
+        tracing::debug!(%object, "waits for the watch to show our own write");
+        return Ok(None);
+    }
+    let Some(known) = watched.cluster().present().cloned() else { return Ok(None) };
+    let config = status::fetch_active(cluster, &args.shared.namespace)
+        .await
+        .map_err(PassError::observe("the VDOConfigs"))?;
+    let Some(config) = config else { return Ok(None) };
+    let journal = store.fetch().await.map_err(|error| PassError::Observe {
+        object: "the journal".to_owned(),
+        source: error.into_fault(),
+    })?;
+    let leaving = config.metadata.deletion_timestamp.is_some() || !config.spec.wants_csi();
+    let vcenter = config.spec.csi_vcenters().first().map(|name| watched.vcenters.facts(name));
+    let scene = Scene {
+        driver: Driver::Csi,
+        now: wall(),
+        holder: args.shared.pod_name.clone(),
+        deadline_seconds: args.rollout_deadline_seconds,
+        journal: journal.journal.clone(),
+        rows: watched.own.reading(),
+        others: Look::Nothing,
+        volumes: if leaving { volumes::needing(cluster, CSI_DRIVER_NAME).await } else { Reading::Absent },
+        quarantined: standing.is_quarantined(),
+        config,
+    };
+    let mut observed = Observed {
+        scene,
+        vcenter,
+        cluster: known,
+        cluster_id: watched.cluster_id(cluster).await,
+        traces: None,
+        site: site(watched, monotonic()),
+    };
+    if plan::is_first(&observed) {
+        observed.traces = Some(look_around(cluster, &observed).await);
+    }
+    Ok(Some(Snapshot { observed, journal }))
+}
+
+fn site(watched: &Watched, now: Monotonic) -> Site {
+    let registered =
+        watched.registered.with(|view| view.iter().map(|(name, ())| name.to_owned()).collect::<Vec<_>>());
+    let unregistered = watched.nodes.with(|nodes| {
+        let known = watched.registered.last_seen(|view| {
+            let missing = nodes.iter().map(|(name, _)| name).filter(|name| view.of(name).is_none());
+            missing.map(str::to_owned).collect::<Vec<_>>()
+        });
+        (nodes.len(), known)
+    });
+    Site {
+        controller: watched.own.workload("Deployment", CONTROLLER),
+        node: watched.own.workload("DaemonSet", NODE),
+        pods: watched.pods.all(),
+        topology_crd: watched.crds[0].one(TOPOLOGY_CRD),
+        syncer_lease: watched.syncer.with(|view| {
+            let fresh = view.rows().any(|lease| lease.is_fresh(now));
+            if fresh { stages::Lease::Held } else { stages::Lease::Stale }
+        }),
+        unregistered,
+        registered,
+    }
+}
+
+/// Before the first write: who else is here, and are the names free?
+async fn look_around(cluster: &Cluster, observed: &Observed) -> Traces {
+    let targets: Vec<ObjectRef> = plan::render(observed)
+        .wanted
+        .iter()
+        .flat_map(|revision| revision.objects().map(Object::reference).cloned().collect::<Vec<_>>())
+        .collect();
+    let mut others = traces::workloads_running(cluster, is_image).await;
+    match (&mut others, &observed.site.registered) {
+        (Reading::Present(found), Reading::Present(nodes)) => {
+            found.extend(nodes.iter().map(|node| ObjectRef {
+                api_version: "storage.k8s.io/v1".to_owned(),
+                kind: "CSINode".to_owned(),
+                namespace: None,
+                name: node.clone(),
+            }))
+        }
+        (Reading::Present(_), Reading::Unreadable(why)) => others = Reading::Unreadable(why.clone()),
+        (_, _) => {}
+    }
+    Traces {
+        platform: traces::platform(cluster).await,
+        others,
+        taken: traces::taken(cluster, CSI, &targets).await,
+    }
+}

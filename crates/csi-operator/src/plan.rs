@@ -1,0 +1,73 @@
+//! Decides one pass: what was observed becomes a plan, whatever it was.
+
+use vdo_compat::Release;
+use vdo_plan::driver::{Plan, Rendered};
+use vdo_plan::{Finding, Reading, Revision};
+
+use crate::checks;
+use crate::inputs::{ClusterId, Facts, Inputs, cluster_id};
+use crate::judge::Judgement;
+use crate::observe::Observed;
+use crate::render;
+
+/// Decides one pass. Total: every branch ends in the same `Plan`.
+pub fn plan(observed: &Observed) -> Plan {
+    let mut findings = checks::run(observed);
+    let rendered = rendered(observed, &mut findings);
+    Plan::new(&observed.scene, &Judgement::of(observed), findings, &rendered)
+}
+
+/// What the wanted and the fallback release render to, without what stands in the way.
+pub fn render(observed: &Observed) -> Rendered {
+    rendered(observed, &mut Vec::new())
+}
+
+/// Whether nothing of ours is there yet: the moment to look for somebody else's.
+pub fn is_first(observed: &Observed) -> bool {
+    let view = observed.scene.view();
+    !view.records.csi.occupied() && observed.scene.journal.is_clear() && view.wants.csi && !view.deleting
+}
+
+/// The cluster id to record before anything is written that carries it. Recorded once, it never changes.
+pub fn cluster_id_to_record(observed: &Observed) -> Option<String> {
+    let chosen: ClusterId = cluster_id::choose(&observed.cluster_id).ok()?;
+    matches!(observed.cluster_id.recorded, Reading::Absent).then(|| chosen.value.expose().to_owned())
+}
+
+fn rendered(observed: &Observed, findings: &mut Vec<Finding>) -> Rendered {
+    let releases = observed.scene.releases();
+    let mut revision = |release: Option<Release>| match resolve(observed, release?)? {
+        Ok((revision, advice)) => {
+            add(findings, advice);
+            Some(revision)
+        }
+        Err(obstacles) => {
+            add(findings, obstacles);
+            None
+        }
+    };
+    Rendered { wanted: revision(releases.wanted), fallback: revision(releases.fallback) }
+}
+
+fn add(findings: &mut Vec<Finding>, new: Vec<Finding>) {
+    for finding in new {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+}
+
+fn resolve(observed: &Observed, release: Release) -> Option<Result<(Revision, Vec<Finding>), Vec<Finding>>> {
+    let facts = Facts {
+        release,
+        spec: &observed.scene.config.spec,
+        vcenter: observed.vcenter.clone()?,
+        cluster: observed.cluster.clone(),
+        cluster_id: observed.cluster_id.clone(),
+    };
+    let render = |inputs: Inputs| {
+        let revision = render::render(&inputs, &observed.scene.journal.hmac_key);
+        (revision, inputs.advice)
+    };
+    Some(Inputs::resolve(&facts).map(render))
+}
