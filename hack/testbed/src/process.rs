@@ -38,7 +38,7 @@ impl Components {
         Ok(Components { folder: folder.to_owned(), all: Vec::new() })
     }
 
-    /// Starts a program. Its environment holds `PATH` and `HOME` only: a proxy or a kubeconfig of the caller must
+    /// Starts a program. Its environment holds `PATH`, `HOME` and `TMPDIR` only: a proxy or a kubeconfig of the caller must
     /// not reach into the bed.
     pub fn start(&mut self, name: &str, program: &Path, arguments: &[String]) -> Result<()> {
         self.start_with(name, program, arguments, &[])
@@ -61,6 +61,8 @@ impl Components {
             .env_clear()
             .env("PATH", path)
             .env("HOME", &self.folder)
+            // What a program would clean up itself if it were ended gently.
+            .env("TMPDIR", self.folder.join("tmp"))
             .envs(environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
