@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use vdo_api::names::{
-    CLUSTER_ID_CONFIG_MAP, CORE_MANAGER, CPI, CPI_MANAGER, CPI_NAMESPACE, CSI, CSI_DRIVER_NAME, CSI_MANAGER,
-    CSI_NAMESPACE, GROUP, KUBE_SYSTEM, journal,
+    CORE_MANAGER, CPI, CPI_MANAGER, CPI_NAMESPACE, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, GROUP,
+    KUBE_SYSTEM, journal,
 };
 
 use crate::generate::{NOTE, yaml};
@@ -28,6 +28,8 @@ const CORE: &str = "";
 const RBAC: &str = "rbac.authorization.k8s.io";
 const LEASES: &str = "coordination.k8s.io";
 const CRDS: &str = "apiextensions.k8s.io";
+/// Tells whether snapshots can be taken here.
+const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 
 /// What one operator may do, by where.
 struct Rights {
@@ -129,7 +131,7 @@ fn csi() -> Rights {
         rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], &["list"]),
         rule(CORE, &["nodes"], READ),
         named(rule(CORE, &["namespaces"], &["get"]), &[KUBE_SYSTEM]),
-        named(rule(CRDS, &["customresourcedefinitions"], READ), &[TOPOLOGY_CRD]),
+        named(rule(CRDS, &["customresourcedefinitions"], READ), &[TOPOLOGY_CRD, SNAPSHOT_CRD]),
     ]);
     cluster.extend(granted.cluster);
 
@@ -145,8 +147,8 @@ fn csi() -> Rights {
     own.extend(granted.namespaced);
 
     let mut here = driver_operator(CSI_MANAGER, CSI);
-    // The record of the cluster id is made once, and nobody of us deletes it.
-    here.push(named(rule(CORE, &["configmaps"], &["get", "create", "patch"]), &[CLUSTER_ID_CONFIG_MAP]));
+    // The record of the cluster id is made once, by a plain create, so that it never overwrites an earlier one.
+    here.push(rule(CORE, &["configmaps"], &["create"]));
     Rights { operator: CSI_MANAGER, cluster, here, within: BTreeMap::from([(CSI_NAMESPACE, own)]) }.lean()
 }
 
