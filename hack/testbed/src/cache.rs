@@ -250,9 +250,9 @@ fn compile(tool: &Tool, bin: &Path) -> Result<Compiled> {
     if tool.output.is_empty() || tool.output.ends_with('/') {
         fs::create_dir_all(&output)?;
     }
-    // It must not go on when we are interrupted, however hard.
+    // However hard we are interrupted, go ends after the step it is at and removes its temporary files.
     let mut child = Command::new("setpriv")
-        .args(["--pdeathsig", "TERM", "go", "build", "-trimpath", "-ldflags", tool.ldflags, "-o"])
+        .args(["--pdeathsig", "INT", "go", "build", "-trimpath", "-ldflags", tool.ldflags, "-o"])
         .arg(output)
         .args(tool.packages)
         .current_dir(tool.folder())
