@@ -60,15 +60,20 @@ impl<V: Clone + Ord, R: Clone + Eq> Pass<'_, V, R> {
             return (Step::Nothing, Some(Held::Quiet));
         }
         // Lost status is rebuilt before anything else: an operator that forgot what is installed would take an upgrade
-        // for a first install. Only while a workload is there: an Orphan's journal outlives what it names.
+        // for a first install. Only while there is proof that it is installed, for an Orphan's journal outlives what it
+        // names: a workload, or a volume, whose driver must come back even if a removal was half done.
         if !self.record.occupied() && self.seen.journal_installed.is_some() {
-            match self.seen.objects {
-                Objects::Unreadable => return (Step::Nothing, Some(Held::ObjectsUnreadable)),
-                Objects::Workload if !finalizer && !self.view.deleting => {
-                    return (Step::PutBackFinalizer, None);
+            let volumes = if self.driver == Driver::Csi { self.seen.volumes } else { Look::Nothing };
+            match (self.seen.objects, volumes) {
+                (Objects::Unreadable, _) => return (Step::Nothing, Some(Held::ObjectsUnreadable)),
+                (Objects::Workload, _) | (Objects::Nothing | Objects::Leftovers, Look::Something) => {
+                    let put_back = !finalizer && !self.view.deleting;
+                    return (if put_back { Step::PutBackFinalizer } else { Step::Rebuild }, None);
                 }
-                Objects::Workload => return (Step::Rebuild, None),
-                Objects::Nothing | Objects::Leftovers => {}
+                (Objects::Nothing | Objects::Leftovers, Look::Unreadable) => {
+                    return (Step::Nothing, Some(Held::VolumesUnreadable));
+                }
+                (Objects::Nothing | Objects::Leftovers, Look::Nothing) => {}
             }
         }
         // Somebody took our finalizer; it is put back while the API server lets us.
@@ -80,6 +85,12 @@ impl<V: Clone + Ord, R: Clone + Eq> Pass<'_, V, R> {
 
     /// The driver is desired.
     fn stay(&self) -> Reasoned<V, R> {
+        // A removal with nothing left to delete is recorded before anything new is claimed: the journal may be cleared
+        // already, and then an attempt over this `installed` would have nothing to go back to.
+        let volumes = self.driver == Driver::Csi && self.seen.volumes == Look::Something;
+        if self.record.removing() && self.seen.objects == Objects::Nothing && !volumes {
+            return self.remove();
+        }
         let (next, held) = self.next();
         if let Some(key) = next {
             return (self.claim(Verb::Roll, Some(key)), held);

@@ -728,6 +728,17 @@ mod a_removal {
     }
 
     #[test]
+    fn with_nothing_left_to_delete_is_recorded_before_the_driver_comes_back() {
+        let again = view().installed(Driver::Csi, key(2, 'a')).removing(Driver::Csi);
+        let cleared = nothing();
+        let decision = decide(Driver::Csi, &again, &cleared, &wanting(key(2, 'b')));
+        assert_eq!(decision.step, Step::Removed { clear_journal: false });
+        let volumes = Seen { volumes: Look::Something, ..cleared };
+        let decision = decide(Driver::Csi, &again, &volumes, &wanting(key(2, 'a')));
+        assert_eq!(decision.step, claims(Verb::Roll, Some(key(2, 'a'))));
+    }
+
+    #[test]
     fn with_the_policy_orphan_lets_go_and_touches_nothing() {
         let orphan = leaving().with(|v| v.policy = DeletionPolicy::Orphan);
         let decision = decide(Driver::Csi, &orphan, &healthy(), &unresolved());
@@ -773,6 +784,16 @@ mod the_journal {
             decide(Driver::Cpi, &stripped, &healthy(), &wanting(key(2, 'b'))).step,
             Step::PutBackFinalizer
         );
+    }
+
+    #[test]
+    fn rebuilds_lost_status_while_volumes_need_the_driver() {
+        let half_removed = Seen { objects: Objects::Leftovers, volumes: Look::Something, ..healthy() };
+        let deleting = view().deleting();
+        assert_eq!(decide(Driver::Csi, &deleting, &half_removed, &unresolved()).step, Step::Rebuild);
+        let blind = Seen { volumes: Look::Unreadable, ..half_removed };
+        let decision = decide(Driver::Csi, &deleting, &blind, &unresolved());
+        assert_eq!((decision.step, decision.held), (Step::Nothing, Some(Held::VolumesUnreadable)));
     }
 
     #[test]
