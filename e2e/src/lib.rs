@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod crd;
+pub mod readme;
+pub mod stand;
 
 use std::path::{Path, PathBuf};
 

@@ -22,6 +22,7 @@ struct Story {
 
 const STORIES: &[Story] = &[
     Story { target: ("e2e", "admission"), bed: &["--profile", "api"], operators: false },
+    Story { target: ("e2e", "install"), bed: &["--nodes", "3"], operators: true },
     Story { target: ("testbed", "bed_proof"), bed: &["--nodes", "5"], operators: false },
     Story { target: ("testbed", "podrunner_proof"), bed: &["--nodes", "3"], operators: false },
 ];

@@ -11,6 +11,8 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod claims;
+mod demo;
+mod docs;
 mod e2e;
 mod generate;
 mod rbac;
@@ -40,6 +42,8 @@ enum Task {
     Generate,
     /// Fails if a generated file differs from what would be generated now.
     Fresh,
+    /// The real thing on this machine, in words.
+    Demo,
     /// The stories that run in a test bed.
     E2e {
         /// Only this one.
@@ -66,6 +70,7 @@ fn main() -> Result<()> {
         Task::Tidy => tidy::run(&root),
         Task::Crds | Task::Generate => generate::write(&root),
         Task::Fresh => generate::fresh(&root),
+        Task::Demo => demo::run(&root),
         Task::E2e { story } => e2e::run(&root, story.as_deref()),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {

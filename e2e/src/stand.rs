@@ -1,0 +1,261 @@
+//! The chart in a whole bed: the operators run from their own Deployments, under the rights that the chart gives them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value, json};
+use testbed::bed::{Bed, output_of};
+use testbed::wait::eventually;
+
+use crate::checkout;
+use crate::crd::{NAMESPACE, apply};
+
+/// The operators, each with a program and an image of its own.
+pub const OPERATORS: [&str; 3] = ["vdo-core", "cpi-operator", "csi-operator"];
+const REGISTRY: &str = "ghcr.io/vdo-project";
+/// The credentials of the first vCenter.
+pub const SECRET: &str = "vcenter-credentials";
+/// The VsphereCloudConfig of the first vCenter.
+pub const VCENTER: &str = "vcenter";
+/// The VDOConfig.
+pub const CONFIG: &str = "vdo";
+
+/// Where the built programs are.
+pub fn programs() -> PathBuf {
+    std::env::var_os("VDO_BIN").map_or_else(|| checkout("target/debug"), PathBuf::from)
+}
+
+/// Installs the chart as a user does and waits until its pods are ready.
+pub fn install_chart(bed: &Bed, values: &[&str]) {
+    add_operator_images(bed).unwrap_or_else(|error| panic!("{error:#}"));
+    let chart = built_chart(bed).unwrap_or_else(|error| panic!("{error:#}"));
+    let chart = chart.display().to_string();
+    let mut args =
+        vec!["upgrade", "--install", "vdo", &chart, "--namespace", NAMESPACE, "--create-namespace"];
+    args.extend(["--wait", "--timeout", "90s"]);
+    for value in values {
+        args.extend(["--set", value]);
+    }
+    if let Err(error) = helm(bed, &args) {
+        let pods = bed.kubectl(&["get", "pods", "-A", "-o", "wide"]).unwrap_or_default();
+        panic!("{error:#}\n{pods}\n{}", operator_logs(bed));
+    }
+}
+
+/// What the operators' pods have printed, for a failure that has to be understood.
+pub fn operator_logs(bed: &Bed) -> String {
+    let mut text = String::new();
+    let folder = bed.path("kubelet/logs");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let log = fs::read_to_string(&path).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(15).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        text.push_str(&format!("--- {}\n{}\n", path.display(), tail.join("\n")));
+    }
+    text
+}
+
+/// Runs helm in the bed.
+pub fn helm(bed: &Bed, args: &[&str]) -> Result<String> {
+    let mut command = Command::new(bed.program("helm"));
+    command.arg("--kubeconfig").arg(bed.kubeconfig()).args(args);
+    command.env("HOME", bed.path("tmp")).env("HELM_CACHE_HOME", bed.path("tmp/helm"));
+    output_of(&mut command, "")
+}
+
+/// The chart with its parts put together, in a folder of the bed: nothing is written into the checkout.
+fn built_chart(bed: &Bed) -> Result<PathBuf> {
+    let folder = bed.path("tmp/charts");
+    if !folder.exists() {
+        copy(&checkout("charts"), &folder)?;
+        for part in OPERATORS.iter().chain(&["vdo"]) {
+            let part = folder.join(part).display().to_string();
+            helm(bed, &["dependency", "build", "--skip-refresh", &part])?;
+        }
+    }
+    Ok(folder.join("vdo"))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if path.is_dir() && name != "charts" {
+            copy(&path, &to.join(name))?;
+        } else if path.is_file() {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the operators' programs behind the images that the chart names.
+fn add_operator_images(bed: &Bed) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut rows = Map::new();
+    for name in OPERATORS {
+        let binary = programs().join(name);
+        if !binary.is_file() {
+            bail!("{} is not built", binary.display());
+        }
+        let row =
+            json!({"binary": binary, "path": format!("/{name}"), "needs_libs": true, "user": "65532:65532"});
+        rows.insert(format!("{REGISTRY}/{name}:{version}"), row);
+    }
+    bed.add_images(&rows)
+}
+
+/// Applies the Secret with this password.
+pub fn apply_secret(bed: &Bed, user: &str, password: &str) {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth",
+        "metadata": {"name": SECRET, "namespace": NAMESPACE},
+        "stringData": {"username": user, "password": password},
+    });
+    // Not `kubectl apply`: that keeps the password in an annotation.
+    let text = secret.to_string();
+    bed.kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &text)
+        .unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// Applies the authority of the first vCenter's certificate and the VsphereCloudConfig that trusts it.
+pub fn apply_vcenter(bed: &Bed) {
+    let vcenter = bed.vcenter(1);
+    let ca = fs::read_to_string(&vcenter.ca).unwrap_or_else(|error| panic!("{error:#}"));
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vcenter-ca", "namespace": NAMESPACE},
+        "data": {"ca.crt": ca},
+    });
+    apply(bed, &map).unwrap_or_else(|error| panic!("{error:#}"));
+    apply(bed, &vcenter_config(bed, &json!({"caRef": {"name": "vcenter-ca"}})))
+        .unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// The VsphereCloudConfig of the first vCenter, with more fields.
+pub fn vcenter_config(bed: &Bed, more: &Value) -> Value {
+    let mut spec = json!({
+        "vcIp": bed.vcenter(1).address, "insecure": false, "credentials": SECRET, "datacenters": ["DC0"]});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    crate::crd::vcenter(VCENTER, &spec)
+}
+
+/// The matrix with exactly the driver builds that the bed has.
+pub fn matrix() -> Value {
+    let path = json!(["https://example.com/not-used.yaml"]);
+    let content = json!({
+        "CPI": {
+            "1.36.0": {"vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"skewVersion": "1.36"}, "deploymentPath": path},
+        },
+        "CSI": {
+            "3.7.0": {"vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"min": "1.33", "max": "1.36"},
+                "isCPIRequired": true, "deploymentPath": path},
+        },
+    });
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "comp-matrix-config", "namespace": NAMESPACE},
+        "data": {"versionConfigContent": content.to_string(), "auto-upgrade": "disabled"},
+    })
+}
+
+/// A VDOConfig that asks for both drivers.
+pub fn both_drivers() -> Value {
+    crate::crd::vdo(
+        CONFIG,
+        &json!({
+            "cloudProvider": {"vsphereCloudConfigs": [VCENTER]},
+            "storageProvider": {"vsphereCloudConfig": VCENTER},
+        }),
+    )
+}
+
+/// The socket of a CSI controller that runs, as the bed sees it.
+pub fn csi_socket(bed: &Bed) -> Result<String> {
+    let pods = bed.get(&["pods", "-n", "vmware-system-csi", "-l", "app=vsphere-csi-controller"])?;
+    let pods = pods["items"].as_array().cloned().unwrap_or_default();
+    for pod in &pods {
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+        let mut find = Command::new("find");
+        find.arg(bed.path("kubelet")).args(["-name", "csi.sock", "-path", &format!("*{uid}*")]);
+        if let Some(socket) = output_of(&mut find, "")?.lines().next() {
+            return Ok(socket.to_owned());
+        }
+    }
+    bail!("none of {} controller pods has a csi.sock", pods.len())
+}
+
+/// A condition as a user reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// True, False, Unknown; `absent` if the condition is not there.
+    pub status: String,
+    /// One word.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// The generation that it was said about.
+    pub generation: i64,
+}
+
+/// What an object's condition says.
+pub fn condition(bed: &Bed, kind: &str, name: &str, type_: &str) -> Result<Said> {
+    let object = bed.get(&[kind, name, "-n", NAMESPACE])?;
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|condition| condition["type"] == type_);
+    let text = |key: &str| found.and_then(|c| c[key].as_str()).unwrap_or_default().to_owned();
+    Ok(Said {
+        status: if found.is_some() { text("status") } else { "absent".to_owned() },
+        reason: text("reason"),
+        message: text("message"),
+        generation: found.and_then(|c| c["observedGeneration"].as_i64()).unwrap_or_default(),
+    })
+}
+
+/// Waits until the condition has this status, and gives it. A failure shows what the operators printed.
+pub fn await_condition(
+    bed: &Bed,
+    kind: &str,
+    name: &str,
+    type_: &str,
+    status: &str,
+    within: Duration,
+) -> Said {
+    await_said(bed, kind, name, type_, within, |said| said.status == status)
+}
+
+/// Waits until the condition says what is wanted, and gives it.
+pub fn await_said(
+    bed: &Bed,
+    kind: &str,
+    name: &str,
+    type_: &str,
+    within: Duration,
+    wanted: impl Fn(&Said) -> bool,
+) -> Said {
+    let what = format!("{type_} of {kind} {name}");
+    let last = std::cell::RefCell::new(None);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually(within, &what, || {
+            let said = condition(bed, kind, name, type_)?;
+            last.replace(Some(said.clone()));
+            if wanted(&said) { Ok(said) } else { bail!("{said:?}") }
+        })
+    }));
+    match outcome {
+        Ok(said) => said,
+        Err(_) => panic!(
+            "{what}: not within {within:?}; last seen {:?}\n{}\n{}",
+            last.into_inner(),
+            bed.kubectl(&["get", "pods", "-A", "-o", "wide"]).unwrap_or_default(),
+            operator_logs(bed)
+        ),
+    }
+}
