@@ -1,0 +1,105 @@
+//! Asks, prints, and says whether the answer is yes.
+
+use std::io::{ErrorKind, Read, Write};
+
+use anyhow::{Context, Result};
+use cpi_operator::inputs::NodeDeletion;
+use serde::Serialize;
+use vdo_plan::Reading;
+
+use crate::args::{Args, Command, Format, RenderArgs};
+use crate::bundle::Bundle;
+use crate::render::{self, Request, Secrets};
+use crate::{explain, yaml};
+
+/// The longest input that is read.
+const INPUT_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// What the exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Fine.
+    Yes,
+    /// Findings, or not ready.
+    No,
+}
+
+/// Does what is asked. An error means wrong usage, or that something could not be read.
+pub async fn run(args: Args) -> Result<Answer> {
+    match args.command {
+        Command::Render(args) => render(args),
+        Command::Explain { reason } => explain(&reason),
+        Command::Status(_) | Command::Version(_) => anyhow::bail!("not yet"),
+    }
+}
+
+fn render(args: RenderArgs) -> Result<Answer> {
+    let driver = args.driver.into();
+    let input = args.input.display().to_string();
+    let text = read_input(&args).with_context(|| format!("cannot read {input}"))?;
+    let bundle = Bundle::read(&text).with_context(|| format!("cannot use {input}"))?;
+    let request = Request {
+        driver,
+        release: args.release,
+        kubernetes: args.kubernetes,
+        distribution: args.distribution,
+        control_plane_nodes: args.control_plane_nodes,
+        snapshots: if args.snapshots { Reading::Present(()) } else { Reading::Absent },
+        node_deletion: if args.nodes_outside_vsphere { NodeDeletion::Off } else { NodeDeletion::Allowed },
+        cluster_uid: args.cluster_uid,
+    };
+    match render::render(&bundle, &request) {
+        Ok(rendering) => {
+            rendering.notes.iter().for_each(|note| eprintln!("note: {note}"));
+            let secrets = if args.show_secrets { Secrets::Shown } else { Secrets::Hidden };
+            print(&render::manifest(&rendering.revision, driver, secrets)?)?;
+            Ok(Answer::Yes)
+        }
+        Err(findings) => {
+            findings.iter().for_each(|finding| eprintln!("{}", render::said(finding)));
+            Ok(Answer::No)
+        }
+    }
+}
+
+fn read_input(args: &RenderArgs) -> Result<String> {
+    let mut text = String::new();
+    let source: Box<dyn Read> = if args.input.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(&args.input)?)
+    };
+    source.take(INPUT_LIMIT + 1).read_to_string(&mut text)?;
+    anyhow::ensure!(text.len() as u64 <= INPUT_LIMIT, "it is longer than {INPUT_LIMIT} bytes");
+    Ok(text)
+}
+
+fn explain(name: &str) -> Result<Answer> {
+    if let Some(reason) = explain::find(name) {
+        print(&explain::screen(reason))?;
+        return Ok(Answer::Yes);
+    }
+    match explain::nearest(name).as_slice() {
+        [] => eprintln!("vdoctl: no reason is called {name:?}"),
+        names => eprintln!("vdoctl: no reason is called {name:?}; near it are {}", names.join(", ")),
+    }
+    Ok(Answer::No)
+}
+
+/// Prints. A reader that has seen enough, as `head` does, is no fault.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// An answer for programs.
+#[allow(dead_code)]
+pub(crate) fn formatted(answer: &impl Serialize, format: Format) -> Result<String> {
+    match format {
+        Format::Json => Ok(format!("{}\n", serde_json::to_string_pretty(answer)?)),
+        Format::Yaml => yaml::write(answer),
+    }
+}
