@@ -1,5 +1,7 @@
 //! One golden file for each release and input. A change of one is a change that users see: say so in CHANGELOG.md.
 
+#![allow(clippy::unwrap_used)]
+
 use cpi_operator::inputs::{Inputs, NodeDeletion};
 use cpi_operator::{releases, render};
 use vdo_api::vcenter::SecretVersion;

@@ -57,7 +57,11 @@ fn add(findings: &mut Vec<Finding>, new: Vec<Finding>) {
     }
 }
 
-fn resolve(observed: &Observed, release: Release) -> Option<Result<(Revision, Vec<Finding>), Vec<Finding>>> {
+/// A revision with what the user should know about it, or what stands in its way.
+type Resolved = Result<(Revision, Vec<Finding>), Vec<Finding>>;
+
+/// `None` when the spec names no vCenter for storage.
+fn resolve(observed: &Observed, release: Release) -> Option<Resolved> {
     let facts = Facts {
         release,
         spec: &observed.scene.config.spec,
