@@ -93,8 +93,13 @@ fn verdict<V: Clone + Ord, R: Clone + Eq>(
     match driver {
         // CPI waits for nobody, so there is no cycle.
         Driver::Cpi => Ok(()),
-        // Nothing changes for CPI's neighbours when CSI stays at its release.
-        Driver::Csi if view.records.csi.base_release() == Some(&gate.release) => Ok(()),
+        // No order is at stake while CSI stays at its release. A removal under way does not count as staying: once it is
+        // recorded, a gate that was open for this reason would admit a first install.
+        Driver::Csi
+            if view.records.csi.base_release() == Some(&gate.release) && !view.records.csi.removing() =>
+        {
+            Ok(())
+        }
         Driver::Csi if !view.wants.cpi && around.row_needs_cpi => Err(Held::NeedsCpi),
         Driver::Csi if !view.wants.cpi && around.a_node_waits_for_cpi => Err(Held::NodesWaitForCpi),
         Driver::Csi => cpi_settled(view),

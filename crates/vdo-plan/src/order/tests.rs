@@ -338,6 +338,14 @@ mod the_gates {
     }
 
     #[test]
+    fn csi_that_stays_at_its_release_keeps_its_gate_but_not_while_it_is_removed() {
+        let without = view().with(|v| v.wants.cpi = false).installed(Driver::Csi, key(2, 's'));
+        let row = Surroundings { row_needs_cpi: true, ..Surroundings::default() };
+        assert_eq!(gates(&without, BOTH, row).held.csi, None);
+        assert_eq!(gates(&without.removing(Driver::Csi), BOTH, row).held.csi, Some(Held::NeedsCpi));
+    }
+
+    #[test]
     fn nothing_below_the_installed_release_is_chosen_unless_pinned() {
         let record = Record { installed: Some(key(3, 'a')), ..Record::default() };
         let release = |pinned| chosen(Some(Choice { release: 2, pinned }), &record).unwrap().release;
