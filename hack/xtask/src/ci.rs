@@ -17,78 +17,43 @@ struct Stage {
 }
 
 const STAGES: &[Stage] = &[
-    Stage { name: "format", run: |root| logged(root, "format", None, "cargo", &["fmt", "--all", "--check"]) },
+    Stage { name: "fetch", run: |root| cargo(root, "fetch", "fetch --locked") },
+    Stage { name: "format", run: |root| cargo(root, "format", "fmt --all --check") },
     Stage { name: "tidy", run: tidy::run },
     Stage { name: "generated", run: generate::fresh },
     Stage {
         name: "deny",
-        run: |root| {
-            logged(
-                root,
-                "deny",
-                None,
-                "cargo",
-                &["deny", "--offline", "--all-features", "check", "licenses", "sources", "bans"],
-            )
-        },
+        run: |root| cargo(root, "deny", "deny --offline --all-features check licenses sources bans"),
     },
     Stage {
         name: "lint",
-        run: |root| {
-            logged(
-                root,
-                "lint",
-                None,
-                "cargo",
-                &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
-            )
-        },
+        run: |root| cargo(root, "lint", "clippy --workspace --all-targets --quiet -- -D warnings"),
     },
+    // What needs a bed is a story of the last stage; the model has a profile of its own.
     Stage {
         name: "unit",
         run: |root| {
-            logged(
+            cargo(
                 root,
                 "unit",
-                None,
-                "cargo",
-                &[
-                    "test",
-                    "--workspace",
-                    "--exclude",
-                    "order-model",
-                    "--exclude",
-                    "e2e",
-                    "--exclude",
-                    "testbed",
-                    "--no-fail-fast",
-                ],
-            )
+                "test --workspace --exclude order-model --exclude e2e --exclude testbed --no-fail-fast",
+            )?;
+            cargo(root, "unit-bed", "test --package testbed --package e2e --lib --no-fail-fast")
         },
     },
     Stage {
         name: "model",
         run: |root| {
-            logged(
-                root,
-                "model",
-                None,
-                "cargo",
-                &[
-                    "test",
-                    "--profile",
-                    "model",
-                    "--package",
-                    "order-model",
-                    "--no-fail-fast",
-                    "--",
-                    "--nocapture",
-                ],
-            )
+            cargo(root, "model", "test --profile model --package order-model --no-fail-fast -- --nocapture")
         },
     },
     Stage { name: "e2e", run: |root| e2e::run(root, None) },
 ];
+
+/// Runs cargo with these words.
+fn cargo(root: &Path, log: &str, words: &str) -> Result<()> {
+    logged(root, log, None, "cargo", &words.split_whitespace().collect::<Vec<_>>())
+}
 
 /// Runs the stages, or only the one named.
 pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
