@@ -1,0 +1,97 @@
+//! The active VDOConfig: which releases, who may roll out what now, and how everything stands.
+
+pub mod choose;
+pub mod gates;
+pub mod matrix;
+pub mod nodes;
+pub mod sum;
+
+use vdo_api::VDOConfig;
+use vdo_api::status::{Gates, NodesSummary};
+use vdo_api::{Condition, VDOConfigStatus};
+
+/// The types of the conditions that vdo-core writes.
+pub const CONDITIONS: [&str; 6] =
+    ["Accepted", "CompatibilityResolved", "NodesInitialised", "Ready", "Progressing", "Degraded"];
+
+/// vdo-core's part of the status of a VDOConfig, whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The generation that it speaks of.
+    pub observed_generation: Option<i64>,
+    /// Our conditions.
+    pub conditions: Vec<Condition>,
+    /// The choice and the permission.
+    pub gates: Option<Gates>,
+    /// How far the nodes are.
+    pub nodes: Option<NodesSummary>,
+}
+
+/// How much a new part differs from the stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum News {
+    /// Not at all.
+    None,
+    /// In words or counts only: written at most every few seconds.
+    Words,
+    /// In what somebody decides on.
+    Facts,
+}
+
+impl Part {
+    /// What is stored.
+    pub fn stored(config: &VDOConfig) -> Self {
+        let status = config.status.clone().unwrap_or_default();
+        Part {
+            observed_generation: status.observed_generation,
+            conditions: status
+                .conditions
+                .into_iter()
+                .filter(|it| CONDITIONS.contains(&it.type_.as_str()))
+                .collect(),
+            gates: status.gates,
+            nodes: status.nodes,
+        }
+    }
+
+    /// The value of the field `status`.
+    pub fn value(&self) -> serde_json::Value {
+        let status = VDOConfigStatus {
+            observed_generation: self.observed_generation,
+            conditions: self.conditions.clone(),
+            gates: self.gates.clone(),
+            nodes: self.nodes.clone(),
+            cpi: None,
+            csi: None,
+        };
+        serde_json::to_value(status).expect("a status is a JSON object")
+    }
+
+    /// How much this differs from what is stored.
+    pub fn news(&self, stored: &Part) -> News {
+        let sorted = |part: &Part| {
+            let mut conditions = part.conditions.clone();
+            conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+            conditions
+        };
+        let (new, old) = (sorted(self), sorted(stored));
+        let facts = |conditions: &[Condition]| -> Vec<_> {
+            let fact =
+                |it: &Condition| (it.type_.clone(), it.status, it.reason.clone(), it.observed_generation);
+            conditions.iter().map(fact).collect()
+        };
+        if facts(&new) != facts(&old)
+            || self.gates != stored.gates
+            || self.observed_generation != stored.observed_generation
+            || milestone(self.nodes.as_ref()) != milestone(stored.nodes.as_ref())
+        {
+            return News::Facts;
+        }
+        if new != old || self.nodes != stored.nodes { News::Words } else { News::None }
+    }
+}
+
+/// The first initialised node and the last one are worth a write of their own.
+fn milestone(nodes: Option<&NodesSummary>) -> Option<(bool, bool)> {
+    nodes.map(|nodes| (nodes.initialised > 0, nodes.initialised == nodes.expected))
+}

@@ -1,0 +1,453 @@
+//! The steps of a pass, and the loop around them: first the vCenters, then the VDOConfig.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use vdo_api::condition::{find, merge};
+use vdo_api::names::CORE_MANAGER;
+use vdo_api::vcenter::{Login, LoginOutcome};
+use vdo_api::{Condition, Truth, VDOConfig, VsphereCloudConfig, VsphereCloudConfigStatus};
+use vdo_compat::Driver;
+use vdo_plan::Reading;
+use vdo_plan::driver::view;
+use vdo_plan::order::PerDriver;
+use vdo_runtime::clock::{Monotonic, monotonic, wall};
+use vdo_runtime::events::{Reporter, Weight};
+use vdo_runtime::lease::LeaseKeeper;
+use vdo_runtime::run::Ending;
+use vdo_runtime::serve::{Health, serve};
+use vdo_runtime::status::apply_status;
+use vdo_runtime::telemetry::{Metrics, start_logging};
+use vdo_runtime::{Cluster, PassError, Revisit, Wake, Watches, run};
+use vsphere_client::Vm;
+
+use crate::args::Args;
+use crate::observe::{ServerVersion, Watched, decoded, fetch_configs};
+use crate::order::choose::{Answer, Question, answer};
+use crate::order::nodes::{Inventory, Joined, join};
+use crate::order::{News, Part, gates, matrix, sum};
+use crate::reasons;
+use crate::vcenter::due::Due;
+use crate::vcenter::memory::Memory;
+use crate::vcenter::verdict::{self, Case};
+use crate::vcenter::{Errand, Facts, Obstacle, resolve};
+
+/// How often words and counts alone are written.
+const WORDS: Duration = Duration::from_secs(10);
+/// How soon a Lease that stands still is noticed.
+const LOOK_AT_LEASES: Duration = Duration::from_secs(60);
+/// How soon the first lists are looked at again.
+const FIRST_LISTS: Duration = Duration::from_secs(1);
+
+struct Context {
+    cluster: Cluster,
+    args: Args,
+    watched: Watched,
+    reporter: Reporter,
+}
+
+/// What one pass leaves for the next.
+struct State {
+    memory: Memory,
+    version: ServerVersion,
+    /// The generation of the active VDOConfig, and when we first saw it.
+    generation: Option<(String, i64, Monotonic)>,
+    written: Option<Monotonic>,
+}
+
+/// Runs until told to stop.
+pub async fn operate(args: Args) -> Result<Ending, String> {
+    start_logging(args.shared.log_format, &args.shared.log)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let cluster = Cluster::connect(CORE_MANAGER, version).await.map_err(|fault| fault.to_string())?;
+    let wake = Wake::new();
+    let watches = Watches::new(&wake);
+    let metrics = Metrics::new(CORE_MANAGER, version).map_err(|error| error.to_string())?;
+    let health = Health::new(&cluster, watches.pulses(), metrics);
+    serve(args.shared.listen, health.clone())
+        .await
+        .map_err(|error| format!("{}: {error}", args.shared.listen))?;
+    let context = Context {
+        watched: Watched::new(&cluster, &watches, &args),
+        reporter: Reporter { operator: CORE_MANAGER.to_owned(), pod: args.shared.pod_name.clone() },
+        cluster: cluster.clone(),
+        args: args.clone(),
+    };
+    let state = RefCell::new(State {
+        memory: Memory::new(&wake),
+        version: ServerVersion::default(),
+        generation: None,
+        written: None,
+    });
+    let lease = LeaseKeeper::start(&cluster, args.shared.lease(CORE_MANAGER));
+    #[allow(
+        clippy::await_holding_refcell_ref,
+        reason = "one pass at a time; the farewell comes after the last"
+    )]
+    let ending = run(
+        &cluster,
+        lease,
+        &wake,
+        &health,
+        async |_| pass(&context, &mut state.borrow_mut()).await,
+        async || {
+            // A pass that was cut off at the end of its time has dropped its loan.
+            if let Ok(mut state) = state.try_borrow_mut() {
+                state.memory.farewell().await;
+            }
+        },
+    )
+    .await;
+    Ok(ending)
+}
+
+async fn pass(ctx: &Context, state: &mut State) -> Result<Revisit, PassError> {
+    if !ctx.watched.is_settled() {
+        return Ok(Revisit::within(FIRST_LISTS));
+    }
+    let Reading::Present(rows) = decoded(&ctx.watched) else {
+        return Ok(Revisit::within(FIRST_LISTS));
+    };
+    let (configs, wait) = verify(ctx, state, rows).await?;
+    let found = fetch_configs(&ctx.cluster, &ctx.args.shared.namespace).await?;
+    let mut revisit = Revisit::within(wait);
+    if let Some(active) = &found.active {
+        for other in &found.others {
+            let part = Part {
+                observed_generation: other.metadata.generation,
+                conditions: sum::inactive(other, &active.name_any(), wall()),
+                ..Part::default()
+            };
+            report(ctx, other, part, None).await?;
+        }
+        revisit = sum_up(ctx, state, active, &configs).await?.map_or(revisit, |time| revisit.or_sooner(time));
+        revisit = revisit.or_sooner(LOOK_AT_LEASES);
+    }
+    Ok(revisit)
+}
+
+/// Verifies each VsphereCloudConfig. Gives them as they are now, and when to look again.
+async fn verify(
+    ctx: &Context,
+    state: &mut State,
+    rows: Vec<VsphereCloudConfig>,
+) -> Result<(Vec<VsphereCloudConfig>, Duration), PassError> {
+    let memory = &mut state.memory;
+    let mut configs: Vec<VsphereCloudConfig> = rows
+        .into_iter()
+        .map(|row| {
+            // Until the watch shows our own write, what it answered is newer.
+            let entry = memory.of(&uid(&row));
+            match &entry.written {
+                Some((before, written)) if row.metadata.resource_version.as_ref() == Some(before) => {
+                    written.clone()
+                }
+                Some(_) | None => {
+                    entry.written = None;
+                    row
+                }
+            }
+        })
+        .collect();
+    memory.keep_only(&configs.iter().map(uid).collect::<BTreeSet<_>>());
+    let mut wait = Duration::MAX;
+    let mut failed = None;
+    for index in 0..configs.len() {
+        match verify_one(ctx, memory, &configs, index).await {
+            Ok((config, due)) => {
+                configs[index] = config;
+                if let Due::Wait(time) = due {
+                    wait = wait.min(time);
+                }
+            }
+            // One that cannot be written stops none of the others.
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok((configs, wait)), Err)
+}
+
+async fn verify_one(
+    ctx: &Context,
+    memory: &mut Memory,
+    all: &[VsphereCloudConfig],
+    index: usize,
+) -> Result<(VsphereCloudConfig, Due), PassError> {
+    let config = &all[index];
+    let (uid, now) = (uid(config), wall());
+    let vcenters = &ctx.watched.vcenters;
+    let errand = resolve(&Facts {
+        config,
+        secret: vcenters.credentials(&config.spec.credentials),
+        pinned: vcenters.is_pinned(&config.spec.credentials),
+        authority: config.spec.ca_ref.as_ref().map(|reference| vcenters.authority(reference)),
+        all,
+    });
+    let stored = || config.status.as_ref().and_then(|status| status.login.clone());
+    let entry = memory.of(&uid);
+    if let Ok(errand) = &errand {
+        entry.turn_to(&errand.subject);
+    }
+    entry.collect(config, errand.as_ref().ok(), stored().as_ref(), now).await;
+    let login = entry.pending.clone().unwrap_or_else(stored);
+    let mut config = config.clone();
+    if let Some(written) = write(ctx, memory, &config, &errand, login.clone(), now).await? {
+        config = written;
+    }
+    memory.of(&uid).pending = None;
+    let Ok(ready) = &errand else { return Ok((config, Due::Wait(Duration::MAX))) };
+    let due = memory.of(&uid).due(ready, &config, login.as_ref(), now);
+    if due != Due::Announce {
+        memory.start(&uid, &config, ready, due);
+        return Ok((config, due));
+    }
+    // The login is written down before it is made, so that a crash never repeats one that was refused.
+    let Some(announced) = announce(&config, ready, now) else { return Ok((config, due)) };
+    if let Some(written) = write(ctx, memory, &config, &errand, Some(announced), now).await? {
+        memory.log_in(&uid, ready);
+        config = written;
+    }
+    Ok((config, due))
+}
+
+fn announce(
+    config: &VsphereCloudConfig,
+    errand: &Errand,
+    now: k8s_openapi::jiff::Timestamp,
+) -> Option<Login> {
+    Some(Login {
+        tried: errand.subject.secret.clone()?,
+        server: errand.server.clone(),
+        outcome: LoginOutcome::Started,
+        at: Time(now),
+        retry: verdict::retry(config).map(str::to_owned),
+    })
+}
+
+/// Writes the status of a VsphereCloudConfig, if there is anything new to say. Gives what is stored then.
+async fn write(
+    ctx: &Context,
+    memory: &mut Memory,
+    config: &VsphereCloudConfig,
+    errand: &Result<Errand, Obstacle>,
+    login: Option<Login>,
+    now: k8s_openapi::jiff::Timestamp,
+) -> Result<Option<VsphereCloudConfig>, PassError> {
+    let entry = memory.of(&uid(config));
+    let case = Case { config, errand, evidence: &entry.evidence, login, now };
+    let Some(status) = verdict::status(&case) else { return Ok(None) };
+    let before = config.status.clone().unwrap_or_default();
+    if in_order(&status) == in_order(&before) {
+        return Ok(None);
+    }
+    let value = serde_json::to_value(&status).expect("a status is a JSON object");
+    let name = config.name_any();
+    let written = apply_status(&ctx.cluster, CORE_MANAGER, config, &value)
+        .await
+        .map_err(PassError::report(format!("VsphereCloudConfig {name}")))?;
+    let seen = entry.written.take().map(|(seen, _)| seen);
+    entry.written =
+        seen.or_else(|| config.metadata.resource_version.clone()).map(|seen| (seen, written.clone()));
+    announce_change(ctx, &written, &before.conditions, &status.conditions).await;
+    Ok(Some(written))
+}
+
+fn in_order(status: &VsphereCloudConfigStatus) -> VsphereCloudConfigStatus {
+    let mut status = status.clone();
+    status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    status
+}
+
+fn uid(config: &VsphereCloudConfig) -> String {
+    config.metadata.uid.clone().unwrap_or_default()
+}
+
+/// The gates, the nodes and the conditions of the active VDOConfig. Gives when to look again.
+async fn sum_up(
+    ctx: &Context,
+    state: &mut State,
+    active: &VDOConfig,
+    configs: &[VsphereCloudConfig],
+) -> Result<Option<Duration>, PassError> {
+    let now = wall();
+    let kubernetes = state.version.fetch(&ctx.cluster).await?;
+    let kubernetes = kubernetes.trim_start_matches('v');
+    let spec = &active.spec;
+    let names: BTreeSet<&str> = spec.cpi_vcenters().into_iter().chain(spec.csi_vcenters()).collect();
+    let reading = |name: &str| match configs.iter().find(|it| it.metadata.name.as_deref() == Some(name)) {
+        Some(config) => Reading::Present(config.clone()),
+        // Not among those that decode: absent, or broken.
+        None => ctx.watched.vcenters.config(name),
+    };
+    let vcenters: Vec<(String, Reading<VsphereCloudConfig>)> =
+        names.iter().map(|name| ((*name).to_owned(), reading(name))).collect();
+
+    let (nodes, machines_known) = joined(ctx, &state.memory, active, &vcenters);
+    note_unmatched(&mut state.memory, &vcenters, &nodes);
+
+    let matrix = matrix::choose(&ctx.watched.sources(&ctx.args.shared.namespace));
+    let view = view(active, now);
+    let ask = |driver: Driver, wanted: bool, names: Vec<&str>, pin: Option<&str>| {
+        wanted.then(|| {
+            let question = Question {
+                driver,
+                kubernetes,
+                vcenters: vcenters
+                    .iter()
+                    .filter(|(name, _)| names.contains(&name.as_str()))
+                    .map(|(name, it)| (name.as_str(), it.present().map_or(Reading::Absent, Reading::Present)))
+                    .collect(),
+                pin,
+                installed: view.records.of(driver).installed.as_ref().map(|key| key.release),
+                matrix: &matrix,
+            };
+            answer(&question)
+        })
+    };
+    let cpi_pin = spec.cloud_provider.as_ref().and_then(|it| it.version.as_deref());
+    let csi_pin = spec.storage_provider.as_ref().and_then(|it| it.version.as_deref());
+    let answers: PerDriver<Option<Answer>> = PerDriver {
+        cpi: ask(Driver::Cpi, spec.wants_cpi(), spec.cpi_vcenters(), cpi_pin),
+        csi: ask(Driver::Csi, spec.wants_csi(), spec.csi_vcenters(), csi_pin),
+    };
+    let gates = gates::publish(
+        &view,
+        &gates::Ground {
+            kubernetes,
+            matrix: matrix.as_ref().map(|it| it.reference.clone()).unwrap_or_default(),
+            answers: &answers,
+            nodes: &nodes,
+            machines_known,
+        },
+    );
+    let known_for = known_for(state, active);
+    let conditions = sum::conditions(&sum::Scene {
+        config: active,
+        vcenters: &vcenters,
+        answers: &answers,
+        gates: &gates,
+        nodes: &nodes,
+        pulses: ctx.watched.pulses(),
+        known_for,
+        now,
+    });
+    let stored = active.status.as_ref().and_then(|status| status.nodes.clone());
+    let part = Part {
+        observed_generation: active.metadata.generation,
+        conditions,
+        gates: Some(gates),
+        nodes: nodes.present().map(|joined| joined.summary.clone()).or(stored),
+    };
+    let later = report(ctx, active, part, Some(&mut state.written)).await?;
+    let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + Duration::from_secs(1));
+    Ok(match (later, patience) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    })
+}
+
+fn known_for(state: &mut State, active: &VDOConfig) -> Duration {
+    let (uid, generation) =
+        (active.uid().unwrap_or_default(), active.metadata.generation.unwrap_or_default());
+    match &state.generation {
+        Some((seen, of, since)) if *seen == uid && *of == generation => monotonic().duration_since(*since),
+        Some(_) | None => {
+            state.generation = Some((uid, generation, monotonic()));
+            Duration::ZERO
+        }
+    }
+}
+
+/// The nodes with their machines, and whether the machines are known, now or from before.
+fn joined(
+    ctx: &Context,
+    memory: &Memory,
+    active: &VDOConfig,
+    vcenters: &[(String, Reading<VsphereCloudConfig>)],
+) -> (Reading<Joined>, bool) {
+    let read: Vec<Option<&[Vm]>> = vcenters
+        .iter()
+        .map(|(_, it)| it.present().and_then(|config| memory.machines(&uid(config))))
+        .collect();
+    let complete = !read.is_empty() && read.iter().all(Option::is_some);
+    let before = active.status.as_ref().and_then(|status| status.nodes.as_ref());
+    let machines: Vec<&Vm> = read.into_iter().flatten().flatten().collect();
+    let inventory = if complete { Inventory::Complete } else { Inventory::Partial(before) };
+    let nodes = ctx.watched.nodes().map(|nodes| join(&nodes, &machines, inventory));
+    (nodes, complete)
+}
+
+fn note_unmatched(
+    memory: &mut Memory,
+    vcenters: &[(String, Reading<VsphereCloudConfig>)],
+    nodes: &Reading<Joined>,
+) {
+    let Some(joined) = nodes.present() else { return };
+    for config in vcenters.iter().filter_map(|(_, it)| it.present()) {
+        memory.of(&uid(config)).note_unmatched(joined.unmatched.clone());
+    }
+}
+
+/// One status write, if there is anything new to say, and events for what changed. Gives when to write what had
+/// to wait.
+async fn report(
+    ctx: &Context,
+    config: &VDOConfig,
+    mut part: Part,
+    written: Option<&mut Option<Monotonic>>,
+) -> Result<Option<Duration>, PassError> {
+    let stored = Part::stored(config);
+    part.conditions = merge(&stored.conditions, part.conditions);
+    let now = monotonic();
+    match part.news(&stored) {
+        News::None => return Ok(None),
+        News::Words => {
+            let age = written.as_deref().copied().flatten().map_or(WORDS, |at| now.duration_since(at));
+            if let Some(left) = WORDS.checked_sub(age).filter(|left| !left.is_zero()) {
+                return Ok(Some(left));
+            }
+        }
+        News::Facts => {}
+    }
+    let name = config.name_any();
+    let after = apply_status(&ctx.cluster, CORE_MANAGER, config, &part.value())
+        .await
+        .map_err(PassError::report(format!("VDOConfig {name}")))?;
+    if let Some(written) = written {
+        *written = Some(now);
+    }
+    announce_change(ctx, &after, &stored.conditions, &part.conditions).await;
+    Ok(None)
+}
+
+/// An event and a log line when the verdict on an object changes.
+async fn announce_change<K>(ctx: &Context, about: &K, before: &[Condition], after: &[Condition])
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    let kind = K::kind(&());
+    for type_ in ["Accepted", "CompatibilityResolved", "Trusted", "Ready"] {
+        let Some(new) = find(after, type_) else { continue };
+        let same =
+            find(before, type_).is_some_and(|old| old.status == new.status && old.reason == new.reason);
+        // What goes well is said once, by Ready.
+        if same
+            || (new.status == Truth::True
+                && type_ != "Ready"
+                && new.reason != reasons::INSECURE_BY_REQUEST.name)
+        {
+            continue;
+        }
+        tracing::info!(%kind, name = about.name_any(), type_, status = %new.status, reason = new.reason, message = new.message, "decided");
+        let weight = match new.status {
+            Truth::False => Weight::Warning,
+            Truth::True if new.reason == reasons::INSECURE_BY_REQUEST.name => Weight::Warning,
+            Truth::True | Truth::Unknown => Weight::Normal,
+        };
+        let reason = reasons::named(&new.reason).unwrap_or(&reasons::DRIVER_NOT_READY);
+        ctx.reporter.emit(&ctx.cluster, about, weight, reason, "Verify", &new.message).await;
+    }
+}

@@ -1,0 +1,258 @@
+//! Why vdo-core says what it says, about a VsphereCloudConfig or a VDOConfig.
+
+use vdo_api::Reason;
+
+/// The reason of this name among all that vdo-core shows, its own and those of the driver operators.
+pub fn named(name: &str) -> Option<&'static Reason> {
+    let lists = [ALL, vdo_api::reason::ALL, vdo_plan::driver::reasons::ALL, vdo_plan::vcenter::reasons::ALL];
+    lists.into_iter().flatten().find(|reason| reason.name == name)
+}
+
+vdo_api::reasons! {
+    NOT_CHECKED_YET = "NotCheckedYet" {
+        "This has not been checked yet, because something before it is not as it should be.",
+        "What is installed keeps running.",
+        "See the first condition that is not True.",
+    }
+    REACHED = "Reached" {
+        "A vCenter answers at this address.",
+        "VDO keeps looking.",
+        "Nothing to do.",
+    }
+    DNS_FAILURE = "DNSFailure" {
+        "The name of the vCenter has no address, or the name service does not answer.",
+        "VDO tries again at least every 30 seconds; what is installed keeps running.",
+        "Correct spec.vcIp, or the DNS servers of the nodes.",
+    }
+    CONNECTION_REFUSED = "ConnectionRefused" {
+        "The host is there, and nothing listens on the port.",
+        "VDO tries again at least every 30 seconds; what is installed keeps running.",
+        "Correct spec.vcIp and spec.port, or start the vCenter.",
+    }
+    VCENTER_TIMEOUT = "Timeout" {
+        "The vCenter did not answer in time, or there is no way to it.",
+        "VDO tries again at least every 30 seconds; what is installed keeps running.",
+        "Look for firewalls between the nodes and the vCenter, and at the load of the vCenter.",
+    }
+    NOT_A_VCENTER = "NotAVCenter" {
+        "Something answers at this address, and it is no vCenter.",
+        "Nothing is sent to it; VDO looks again every few minutes.",
+        "Correct spec.vcIp and spec.port; an ESXi host is no vCenter.",
+    }
+    VCENTER_TOO_OLD = "VCenterTooOld" {
+        "The vCenter is older than 6.7.",
+        "Nothing is sent to it.",
+        "Upgrade the vCenter.",
+    }
+    VCENTER_BUSY = "VCenterBusy" {
+        "The vCenter is busy, is still starting, or answered with a fault.",
+        "VDO tries again at least every 30 seconds; what is installed keeps running.",
+        "Wait; if it stays, look at the vCenter's own health page.",
+    }
+    ADDRESS_NOT_ALLOWED = "AddressNotAllowed" {
+        "The address is a loopback, link-local or unspecified one, or is no host name.",
+        "VDO does not connect.",
+        "Set spec.vcIp to the name or address of the vCenter, and see what its name resolves to.",
+    }
+    CERTIFICATE_TRUSTED = "CertificateTrusted" {
+        "The certificate of the vCenter was verified.",
+        "VDO verifies it again with each connection.",
+        "Nothing to do.",
+    }
+    INSECURE_BY_REQUEST = "InsecureByRequest" {
+        "spec.insecure switches the verification of the vCenter's certificate off.",
+        "VDO and the drivers send the password to whoever answers at this address.",
+        "Set spec.thumbprint or spec.caRef and remove spec.insecure.",
+    }
+    CERTIFICATE_UNTRUSTED = "CertificateUntrusted" {
+        "The certificate of the vCenter is not signed by a known authority, has expired, or is for another name.",
+        "No credentials are sent.",
+        "Compare the fingerprint in the message with the vCenter's own; if it is the same, run the command in the message.",
+    }
+    THUMBPRINT_MISMATCH = "ThumbprintMismatch" {
+        "The certificate of the vCenter is not the one that spec.thumbprint names.",
+        "No credentials are sent.",
+        "If the certificate was renewed on purpose, run the command in the message.",
+    }
+    TLS_FAILED = "TLSFailed" {
+        "The peer does not speak TLS, or no common version was found.",
+        "No credentials are sent.",
+        "Correct spec.port; a vCenter from 6.7 on speaks TLS 1.2.",
+    }
+    TRUST_SETTINGS_INVALID = "TrustSettingsInvalid" {
+        "spec.thumbprint or the certificates of spec.caRef cannot be read.",
+        "VDO does not connect.",
+        "Correct what the message names.",
+    }
+    LOGGED_IN = "LoggedIn" {
+        "The vCenter accepted the credentials.",
+        "VDO keeps one session.",
+        "Nothing to do.",
+    }
+    LOGIN_UNDER_WAY = "LoginUnderWay" {
+        "A login is recorded and under way.",
+        "VDO waits for the answer. After a crash in the middle it is tried again after ten minutes.",
+        "Wait, or set the annotation vdo.vmware.com/retry-login to a new value.",
+    }
+    LOGIN_REFUSED = "LoginRefused" {
+        "The vCenter refused the user name or the password.",
+        "The login is not repeated for this version of the Secret but once an hour, so that no account is locked.",
+        "Correct the Secret; it is tried at once. Or set the annotation vdo.vmware.com/retry-login to a new value.",
+    }
+    PRIVILEGE_MISSING = "PrivilegeMissing" {
+        "The account may log in, and lacks a privilege.",
+        "VDO looks again every few minutes; what is installed keeps running.",
+        "Give the account the privilege that the message names.",
+    }
+    SECRET_MISSING = "SecretMissing" {
+        "The Secret that spec.credentials names is not there, or VDO may not see it.",
+        "What is installed keeps running.",
+        "Create it with type kubernetes.io/basic-auth or the label vdo.vmware.com/credentials=true; one in kube-system must be named in the chart value credentials.kubeSystemSecrets.",
+    }
+    SECRET_UNREADABLE = "SecretUnreadable" {
+        "The Secret that spec.credentials names could not be read.",
+        "What is installed keeps running.",
+        "Give VDO the right to read it: the chart value credentials.kubeSystemSecrets names Secrets in kube-system.",
+    }
+    SECRET_INVALID = "SecretInvalid" {
+        "The Secret does not hold a usable username and password.",
+        "No login is tried; what is installed keeps running.",
+        "Correct the key that the message names.",
+    }
+    SECRET_NOT_FOR_SERVER = "SecretNotForServer" {
+        "The Secret belongs to another server.",
+        "It is not sent to this one.",
+        "Add this server to the annotation vdo.vmware.com/server of the Secret, or use another Secret.",
+    }
+    DUPLICATE_SERVER = "DuplicateServer" {
+        "An older VsphereCloudConfig names the same server with another Secret.",
+        "This one is not used for a login.",
+        "Use one VsphereCloudConfig per vCenter, or the same Secret in both.",
+    }
+    DATACENTERS_FOUND = "DatacentersFound" {
+        "Every datacenter of the spec was found, and its machines were read.",
+        "VDO looks again every ten minutes.",
+        "Nothing to do.",
+    }
+    DATACENTER_MISSING = "DatacenterMissing" {
+        "A datacenter of the spec does not exist in this vCenter.",
+        "VDO looks again every minute; what is installed keeps running.",
+        "Correct spec.datacenters; case matters.",
+    }
+    DATACENTER_AMBIGUOUS = "DatacenterAmbiguous" {
+        "Several datacenters have the name that the spec gives.",
+        "VDO looks again every minute; what is installed keeps running.",
+        "Write the inventory path of the one that is meant.",
+    }
+    VCENTER_VERIFIED = "VCenterVerified" {
+        "The vCenter is reached, trusted, logged in to, and has what the spec names.",
+        "VDO keeps looking.",
+        "Nothing to do.",
+    }
+    NOT_ACTIVE = "NotActive" {
+        "Another VDOConfig of this namespace is the one that counts.",
+        "Nothing is done for this one.",
+        "Delete one of the two.",
+    }
+    VCENTER_CONFIG_UNREADABLE = "VsphereCloudConfigUnreadable" {
+        "A VsphereCloudConfig that the VDOConfig names does not decode.",
+        "What is installed keeps running.",
+        "Correct the field that the message names.",
+    }
+    RELEASES_CHOSEN = "ReleasesChosen" {
+        "A release fits for each driver that is wanted.",
+        "VDO installs it, or keeps it.",
+        "Nothing to do.",
+    }
+    VCENTERS_NOT_READ = "VCentersNotRead" {
+        "A first installation waits until every vCenter that is named was verified once.",
+        "Nothing is installed.",
+        "See the conditions of the VsphereCloudConfigs that the message names.",
+    }
+    MATRIX_INVALID = "MatrixInvalid" {
+        "The compatibility matrix cannot be read.",
+        "What is installed keeps running and is repaired; nothing new is rolled out.",
+        "Correct the place that the message names, or remove the source to use the built-in matrix.",
+    }
+    TWO_MATRICES = "TwoMatrices" {
+        "There is more than one source of the compatibility matrix.",
+        "What is installed keeps running and is repaired; nothing new is rolled out.",
+        "Keep one of the sources that the message names.",
+    }
+    MATRIX_SOURCE_UNSUPPORTED = "MatrixSourceUnsupported" {
+        "The compatibility matrix is at an address, and this release does not fetch any.",
+        "What is installed keeps running and is repaired; nothing new is rolled out.",
+        "Put the content into the key versionConfigContent of the ConfigMap comp-matrix-config, or remove the source to use the built-in matrix.",
+    }
+    KUBERNETES_VERSION_UNKNOWN = "KubernetesVersionUnknown" {
+        "The version that the API server reports cannot be read.",
+        "What is installed keeps running; nothing new is rolled out.",
+        "See what kubectl version prints.",
+    }
+    NODES_UNREADABLE = "NodesUnreadable" {
+        "The Nodes, or the machines behind them, have not been read.",
+        "A first installation waits.",
+        "Wait a minute; if it stays, the message says what could not be read.",
+    }
+    NO_POD_NETWORK = "NoPodNetwork" {
+        "No node is Ready with a working pod network.",
+        "The storage driver is not rolled out; the cloud provider is.",
+        "Install a pod network, and see why no node is Ready.",
+    }
+    NODES_WAIT = "NodesWait" {
+        "Some nodes are not initialised by a cloud provider yet.",
+        "VDO counts them; they never hold what works for the others.",
+        "See status.nodes.findings for the nodes and what stands in the way.",
+    }
+    OPERATOR_SILENT = "OperatorSilent" {
+        "The operator of a driver does not answer.",
+        "The driver itself keeps running.",
+        "See whether the pods of the operator that the message names run.",
+    }
+    DRIVER_NOT_READY = "DriverNotReady" {
+        "A driver is not in the state that the spec asks for.",
+        "Its operator works on it.",
+        "See the condition of that driver.",
+    }
+    WORK_UNDER_WAY = "WorkUnderWay" {
+        "A driver is being installed, changed or removed.",
+        "VDO goes on until it is done.",
+        "Wait; the message says what is under way.",
+    }
+    VM_NOT_FOUND = "VMNotFound" {
+        "No machine of the named vCenters and datacenters has the UUID that the node reports.",
+        "The cloud provider cannot initialise the node, and never deletes one.",
+        "Name the vCenter and datacenter that hold the machine, or give the account the right to see it.",
+    }
+    TOOLS_NOT_RUNNING = "ToolsNotRunning" {
+        "VMware Tools do not run in the machine of a node that is not initialised.",
+        "The cloud provider finds no address for the node.",
+        "Install or start open-vm-tools in the machine.",
+    }
+    HOST_NAME_MISMATCH = "HostNameMismatch" {
+        "The machine of a node that is not initialised calls itself something else than the node.",
+        "The cloud provider goes by the UUID; older releases go by the name.",
+        "Give the machine the name of its node, if the node stays uninitialised.",
+    }
+    WAITS_FOR_CLOUD_PROVIDER = "WaitsForCloudProvider" {
+        "A node carries the taint that a cloud provider takes off.",
+        "Only pods that tolerate the taint run there.",
+        "Wait for CPIReady; if no cloud provider is wanted, set spec.cloudProvider.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let mut names: Vec<_> = ALL.iter().map(|reason| reason.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        assert_eq!(named("NotActive"), Some(&NOT_ACTIVE));
+        assert_eq!(named("Installed").unwrap().name, "Installed");
+        assert_eq!(named("Unheard"), None);
+    }
+}

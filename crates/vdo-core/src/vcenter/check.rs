@@ -1,0 +1,210 @@
+//! What is done with a vCenter, each in a task of its own, so that a slow one never stops the loop.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use vsphere_client::{
+    Client, DatacenterMatch, Denied, Endpoint, Error, Limits, Presented, Session, Target, Trust, Vm, probe,
+};
+
+/// How long a name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(10);
+
+/// Why a vCenter could not be reached.
+#[derive(Debug)]
+pub enum Unreached {
+    /// Its name resolves to an address that is not allowed.
+    Address(IpAddr),
+    /// Something went wrong on the way, or the peer is not the one that is meant.
+    Vcenter(Error),
+}
+
+/// A vCenter that was reached and is trusted.
+pub struct Reach {
+    /// The certificate that was accepted.
+    pub presented: Presented,
+    /// The connection, if a login may follow.
+    pub client: Option<Client>,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub struct Inventory {
+    /// Paths of the datacenters that the spec means.
+    pub datacenters: Vec<String>,
+    /// Their machines.
+    pub machines: Vec<Vm>,
+    /// How many machines the account may not read, and one of them.
+    pub hidden: (u32, Option<Denied>),
+}
+
+/// Why a read gave no inventory.
+#[derive(Debug)]
+pub enum Unread {
+    /// The vCenter did not answer, or refused.
+    Vcenter(Error),
+    /// There is no such datacenter.
+    Missing {
+        /// What the spec says.
+        wanted: String,
+        /// What there is.
+        found: Vec<String>,
+    },
+    /// There are several.
+    Ambiguous {
+        /// What the spec says.
+        wanted: String,
+        /// Their paths.
+        paths: Vec<String>,
+    },
+    /// It may be there, and cannot be read.
+    Hidden {
+        /// What the spec says.
+        wanted: String,
+        /// What cannot be read.
+        denied: Denied,
+    },
+}
+
+/// What a task came back with.
+pub enum Report {
+    /// From [`reach`].
+    Reached(Result<Reach, Unreached>),
+    /// From [`log_in`].
+    LoggedIn(Result<Session, Error>),
+    /// From [`read`].
+    Read(Session, Result<Inventory, Unread>),
+    /// From [`keep_alive`].
+    Alive(Session, Result<(), Error>),
+}
+
+/// Where to connect, as this program.
+pub fn target(endpoint: Endpoint, trust: Trust) -> Target {
+    Target {
+        endpoint,
+        trust,
+        user_agent: concat!("vdo-core/", env!("CARGO_PKG_VERSION")).to_owned(),
+        limits: Limits::default(),
+    }
+}
+
+/// Whether we connect to an address at all: never to ourselves, nor to what a name should not lead to.
+pub fn is_allowed(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let link_local = match address {
+        IpAddr::V4(four) => four.is_link_local(),
+        IpAddr::V6(six) => six.is_unicast_link_local(),
+    };
+    !(address.is_loopback() || address.is_unspecified() || address.is_multicast() || link_local)
+}
+
+/// Looks whether a vCenter is there and trusted. `connect` says whether to keep a connection for a login.
+pub async fn reach(target: Target, connect: Connect) -> Report {
+    Report::Reached(reached(target, connect).await)
+}
+
+/// Whether a login may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    /// Keep the connection for it.
+    ForLogin,
+    /// Only look at the certificate.
+    ToLook,
+}
+
+async fn reached(target: Target, connect: Connect) -> Result<Reach, Unreached> {
+    let endpoint = &target.endpoint;
+    // A name that does not resolve is reported by the client, with its own words for it.
+    let resolved = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((endpoint.host(), endpoint.port())));
+    if let Ok(Ok(addresses)) = resolved.await
+        && let Some(address) = addresses.map(|it| it.ip()).find(|it| !is_allowed(*it))
+    {
+        return Err(Unreached::Address(address));
+    }
+    let presented = probe(&target).await.map_err(Unreached::Vcenter)?;
+    let client = match connect {
+        Connect::ToLook => None,
+        Connect::ForLogin => Some(Client::connect(target).await.map_err(Unreached::Vcenter)?),
+    };
+    Ok(Reach { presented, client })
+}
+
+/// Logs in, once. Only after status says so.
+pub async fn log_in(client: Client, user: String, password: SecretString) -> Report {
+    Report::LoggedIn(client.login(&user, &password).await)
+}
+
+/// Reads the datacenters that the spec means, and their machines.
+pub async fn read(session: Session, wanted: Vec<String>) -> Report {
+    let inventory = inventory(&session, &wanted).await;
+    Report::Read(session, inventory)
+}
+
+async fn inventory(session: &Session, wanted: &[String]) -> Result<Inventory, Unread> {
+    let datacenters = session.fetch_datacenters().await.map_err(Unread::Vcenter)?;
+    let paths = |list: &[&vsphere_client::Datacenter]| list.iter().map(|it| it.path.clone()).collect();
+    let mut chosen = Vec::new();
+    for name in wanted {
+        match datacenters.select(name) {
+            DatacenterMatch::One(one) => chosen.push(one),
+            DatacenterMatch::Ambiguous(several) => {
+                return Err(Unread::Ambiguous { wanted: name.clone(), paths: paths(&several) });
+            }
+            DatacenterMatch::Missing => {
+                let found: Vec<_> = datacenters.found.iter().collect();
+                return Err(Unread::Missing { wanted: name.clone(), found: paths(&found) });
+            }
+            DatacenterMatch::Unreadable(denied) => {
+                return Err(Unread::Hidden { wanted: name.clone(), denied: denied.clone() });
+            }
+        }
+    }
+    if wanted.is_empty() {
+        chosen = datacenters.found.iter().collect();
+    }
+    if chosen.is_empty() {
+        return Err(match datacenters.unreadable.first() {
+            Some(denied) => Unread::Hidden { wanted: "any".to_owned(), denied: denied.clone() },
+            None => Unread::Missing { wanted: "any".to_owned(), found: Vec::new() },
+        });
+    }
+    let vms = session.fetch_vms(&chosen).await.map_err(Unread::Vcenter)?;
+    Ok(Inventory {
+        datacenters: paths(&chosen),
+        machines: vms.rows,
+        hidden: (vms.unreadable, vms.first_unreadable),
+    })
+}
+
+/// Resets the session's idle time.
+pub async fn keep_alive(session: Session) -> Report {
+    let alive = session.keepalive().await;
+    Report::Alive(session, alive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_no_vcenter_has_are_refused() {
+        for (text, allowed) in [
+            ("127.0.0.1", false),
+            ("127.8.8.8", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("169.254.169.254", false),
+            ("fe80::1", false),
+            ("224.0.0.1", false),
+            ("10.0.0.1", true),
+            ("192.0.2.7", true),
+            ("fd00::7", true),
+            ("2001:db8::7", true),
+        ] {
+            assert_eq!(is_allowed(text.parse().unwrap()), allowed, "{text}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+use vdo_api::condition::find;
+use vdo_api::vcenter::SecretVersion;
+use vsphere_client::{Endpoint, Thumbprint};
+
+use super::*;
+use crate::vcenter::tests::{config, errand, secret, verified};
+
+fn endpoint() -> Endpoint {
+    Endpoint::new("a.example.com", 443).unwrap()
+}
+
+fn certificate() -> vsphere_client::Presented {
+    vsphere_client::Presented {
+        sha256: Thumbprint::Sha256([0xab; 32]),
+        sha1: Thumbprint::Sha1([0xcd; 20]),
+        subject: "CN=a".into(),
+        issuer: "CN=ca".into(),
+        not_before: None,
+        not_after: Some(1_900_000_000),
+        dns_names: Vec::new(),
+        addresses: Vec::new(),
+    }
+}
+
+fn untrusted(why: Distrust) -> Error {
+    Error::Untrusted { endpoint: endpoint(), presented: Box::new(certificate()), why }
+}
+
+fn io() -> std::io::Error {
+    std::io::Error::other("x")
+}
+
+#[test]
+fn each_error_of_the_client_has_its_condition() {
+    use Aspect::{CredentialsValid, DatacentersFound, Reachable, Trusted};
+    let timeout = |phase| Error::Timeout { endpoint: endpoint(), phase, after: Default::default() };
+    let pinned = Thumbprint::Sha256([1; 32]);
+    let cases = [
+        (Error::NameNotResolved { endpoint: endpoint(), source: io() }, Reachable, "DNSFailure"),
+        (Error::Refused { endpoint: endpoint() }, Reachable, "ConnectionRefused"),
+        (Error::Unreachable { endpoint: endpoint(), source: Box::new(io()) }, Reachable, "Timeout"),
+        (timeout(Phase::Connect), Reachable, "Timeout"),
+        (timeout(Phase::Call("Login")), Reachable, "Timeout"),
+        (Error::NotTls { endpoint: endpoint() }, Trusted, "TLSFailed"),
+        (Error::TlsFailed { endpoint: endpoint(), why: "x".into() }, Trusted, "TLSFailed"),
+        (untrusted(Distrust::UnknownIssuer), Trusted, "CertificateUntrusted"),
+        (untrusted(Distrust::Expired), Trusted, "CertificateUntrusted"),
+        (untrusted(Distrust::NameMismatch), Trusted, "CertificateUntrusted"),
+        (untrusted(Distrust::ThumbprintMismatch { expected: pinned }), Trusted, "ThumbprintMismatch"),
+        (Error::InvalidLogin, CredentialsValid, "LoginRefused"),
+        (
+            Error::NoPermission { privilege: "System.Read".into(), object: "Folder:x".into() },
+            DatacentersFound,
+            "PrivilegeMissing",
+        ),
+        (Error::NotAuthenticated, CredentialsValid, "LoginUnderWay"),
+        (Error::TooOld { version: "6.5".into() }, Reachable, "VCenterTooOld"),
+        (Error::NotVCenter { endpoint: endpoint(), found: "x".into() }, Reachable, "NotAVCenter"),
+        (Error::Throttled { status: 503, retry_after: None }, Reachable, "VCenterBusy"),
+        (Error::TooLarge { method: "x", limit: 1 }, Reachable, "NotAVCenter"),
+        (Error::TooManyPages { limit: 1 }, Reachable, "NotAVCenter"),
+        (Error::Fault { method: "x", name: "y".into(), message: "z".into() }, Reachable, "VCenterBusy"),
+        (Error::Malformed { method: "x", why: "y" }, Reachable, "NotAVCenter"),
+        (Error::Unwritable { field: "password" }, CredentialsValid, "SecretInvalid"),
+        (Error::Setup { endpoint: endpoint(), source: Box::new(io()) }, Trusted, "TLSFailed"),
+    ];
+    let vc = config("a");
+    for (error, aspect, reason) in cases {
+        let obstacle = failure(&vc, &errand(&vc), &error);
+        assert_eq!((obstacle.aspect, obstacle.reason.name), (aspect, reason), "{error}");
+    }
+}
+
+#[test]
+fn an_untrusted_certificate_comes_with_the_command_that_accepts_it() {
+    let vc = config("a");
+    let expected = Thumbprint::Sha256([1; 32]);
+    for why in [Distrust::UnknownIssuer, Distrust::ThumbprintMismatch { expected }] {
+        let message = failure(&vc, &errand(&vc), &untrusted(why.clone())).message;
+        let command = format!(
+            "kubectl patch vspherecloudconfig -n vdo a --type=merge -p '{{\"spec\":{{\"thumbprint\":\"{}\"}}}}'",
+            certificate().sha256
+        );
+        assert!(message.contains(&command), "{message}");
+        if matches!(why, Distrust::ThumbprintMismatch { .. }) {
+            assert!(message.contains(&expected.to_string()), "{message}");
+        }
+    }
+}
+
+fn whole() -> Evidence {
+    let about = About {
+        version: "8.0.3".into(),
+        api_version: "8.0.3.0".into(),
+        build: "42".into(),
+        instance_uuid: String::new(),
+    };
+    Evidence {
+        reached: Some(Ok(())),
+        presented: Some(presented(&certificate())),
+        login: Some(Ok(())),
+        read: Some(Ok(Proof { about, datacenters: vec!["/dc".into()] })),
+    }
+}
+
+fn judge(
+    config: &VsphereCloudConfig,
+    evidence: &Evidence,
+    login: Option<Login>,
+) -> Option<VsphereCloudConfigStatus> {
+    let errand = Ok(errand(config));
+    status(&Case { config, errand: &errand, evidence, login, now: Timestamp::from_second(10_000).unwrap() })
+}
+
+fn said(status: &VsphereCloudConfigStatus) -> Vec<(&str, Truth, &str)> {
+    status.conditions.iter().map(|it| (it.type_.as_str(), it.status, it.reason.as_str())).collect()
+}
+
+fn login(outcome: LoginOutcome, second: i64) -> Login {
+    Login {
+        tried: secret().version,
+        server: "a.example.com".into(),
+        outcome,
+        at: Time(Timestamp::from_second(second).unwrap()),
+        retry: None,
+    }
+}
+
+#[test]
+fn a_whole_check_is_verified_with_the_very_secret() {
+    let status = judge(&config("a"), &whole(), Some(login(LoginOutcome::Accepted, 1))).unwrap();
+    assert!(status.conditions.iter().all(|it| it.status == Truth::True), "{:?}", said(&status));
+    assert_eq!((status.config, status.message.as_str()), (Some(ConfigState::Verified), ""));
+    let verified = status.verified.unwrap();
+    assert_eq!(
+        verified.secret,
+        SecretVersion {
+            namespace: "vdo".into(),
+            name: "creds".into(),
+            uid: "u".into(),
+            resource_version: "1".into()
+        }
+    );
+    assert_eq!(verified.trust.sha1, certificate().sha1.to_string());
+    assert_eq!(verified.datacenters, ["/dc"]);
+}
+
+#[test]
+fn the_first_obstacle_decides_and_what_follows_is_unknown() {
+    let vc = config("a");
+    let obstacle = failure(&vc, &errand(&vc), &untrusted(Distrust::UnknownIssuer));
+    let evidence = Evidence { reached: Some(Err(obstacle)), ..Evidence::default() };
+    let status = judge(&vc, &evidence, None).unwrap();
+    assert_eq!(
+        said(&status),
+        [
+            ("Reachable", Truth::True, "Reached"),
+            ("Trusted", Truth::False, "CertificateUntrusted"),
+            ("CredentialsValid", Truth::Unknown, "NotCheckedYet"),
+            ("DatacentersFound", Truth::Unknown, "NotCheckedYet"),
+            ("Ready", Truth::False, "CertificateUntrusted"),
+        ]
+    );
+    assert_eq!(status.config, Some(ConfigState::Failed));
+    assert!(!status.message.is_empty());
+}
+
+#[test]
+fn a_failure_keeps_the_last_good_verification() {
+    let vc = verified(config("a"), "8.0.3");
+    let obstacle = failure(&vc, &errand(&vc), &Error::Refused { endpoint: endpoint() });
+    let evidence = Evidence { reached: Some(Err(obstacle)), ..Evidence::default() };
+    let status = judge(&vc, &evidence, None).unwrap();
+    assert_eq!(status.verified, vc.status.unwrap().verified);
+}
+
+#[test]
+fn a_restart_says_nothing_new_until_it_knows() {
+    let mut vc = config("a");
+    vc.status = judge(&vc, &whole(), Some(login(LoginOutcome::Accepted, 1)));
+    let accepted = || vc.status.as_ref().unwrap().login.clone();
+    assert_eq!(judge(&vc, &Evidence::default(), accepted()), None);
+    // The word that a login is about to be made changes nothing else.
+    let status = judge(&vc, &Evidence::default(), Some(login(LoginOutcome::Started, 10_000))).unwrap();
+    assert_eq!(status.conditions, vc.status.as_ref().unwrap().conditions);
+    assert_eq!(status.login.unwrap().outcome, LoginOutcome::Started);
+}
+
+#[test]
+fn a_refused_login_is_said_after_a_restart_too() {
+    let reached = Evidence { reached: Some(Ok(())), ..Evidence::default() };
+    let status = judge(&config("a"), &reached, Some(login(LoginOutcome::Refused, 9_000))).unwrap();
+    assert_eq!(said(&status)[2], ("CredentialsValid", Truth::False, "LoginRefused"));
+    assert!(status.message.contains("retry-login"), "{}", status.message);
+    let status = judge(&config("a"), &reached, Some(login(LoginOutcome::Started, 9_900))).unwrap();
+    assert_eq!(said(&status)[2], ("CredentialsValid", Truth::Unknown, "LoginUnderWay"));
+}
+
+#[test]
+fn insecure_is_said_loudly() {
+    let mut vc = config("a");
+    vc.spec.insecure = true;
+    let status = judge(&vc, &whole(), None).unwrap();
+    let trusted = find(&status.conditions, "Trusted").unwrap();
+    assert_eq!((trusted.status, trusted.reason.as_str()), (Truth::True, "InsecureByRequest"));
+    assert!(trusted.message.starts_with("WARNING"));
+}
+
+#[test]
+fn only_a_login_that_was_surely_not_judged_is_made_again() {
+    for (error, again) in [
+        (Error::Refused { endpoint: endpoint() }, true),
+        (untrusted(Distrust::Expired), true),
+        (Error::InvalidLogin, false),
+        (Error::Unreachable { endpoint: endpoint(), source: Box::new(io()) }, false),
+        (Error::Malformed { method: "Login", why: "x" }, false),
+    ] {
+        assert_eq!(was_not_judged(&error), again, "{error}");
+    }
+}
