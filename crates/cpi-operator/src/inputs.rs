@@ -16,7 +16,7 @@ pub mod reasons {
             "What is installed keeps running.",
             "Pin a release that docs/compatibility.md lists, or upgrade cpi-operator.",
         }
-        DUPLICATE_SERVER = "DuplicateServer" {
+        SERVER_NAMED_TWICE = "ServerNamedTwice" {
             "Two VsphereCloudConfigs of the VDOConfig name the same vCenter.",
             "What is installed keeps running with its old configuration.",
             "Name one of them only, with all datacenters.",
@@ -89,7 +89,7 @@ impl Inputs {
         vcenters.sort_by(|a, b| (&a.server, a.port).cmp(&(&b.server, b.port)));
         if let Some([one, two]) = vcenters.windows(2).find(|pair| pair[0].server == pair[1].server) {
             findings.push(Finding::hold(
-                &reasons::DUPLICATE_SERVER,
+                &reasons::SERVER_NAMED_TWICE,
                 format!(
                     "VsphereCloudConfigs {} and {} both name {}; keep one",
                     one.name, two.name, one.server

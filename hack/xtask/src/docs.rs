@@ -22,7 +22,10 @@ struct Catalogue {
 }
 
 const DRIVERS: &str = "cpi-operator in `CPIReady` and csi-operator in `CSIReady` of a VDOConfig";
+const CPI: &str = "cpi-operator in `CPIReady` of a VDOConfig";
 const CSI: &str = "csi-operator in `CSIReady` of a VDOConfig";
+const CSI_AND_ITS_GATE: &str = "vdo-core in `status.gates.csi` and csi-operator in `CSIReady` of a VDOConfig";
+const CORE_VCENTER: &str = "vdo-core in `Ready` of a VsphereCloudConfig and in";
 
 const CATALOGUES: &[Catalogue] = &[
     Catalogue {
@@ -52,7 +55,7 @@ const CATALOGUES: &[Catalogue] = &[
     Catalogue {
         title: "Cloud provider (CPI)",
         about: "What only cpi-operator says.",
-        shown: "cpi-operator in `CPIReady` of a VDOConfig",
+        shown: CPI,
         reasons: cpi_operator::inputs::reasons::ALL,
     },
     Catalogue {

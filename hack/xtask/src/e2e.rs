@@ -23,6 +23,8 @@ struct Story {
 const STORIES: &[Story] = &[
     Story { target: ("e2e", "admission"), bed: &["--profile", "api"], operators: false },
     Story { target: ("e2e", "install"), bed: &["--nodes", "3"], operators: true },
+    Story { target: ("e2e", "faults"), bed: &["--nodes", "3"], operators: true },
+    Story { target: ("e2e", "foreign"), bed: &["--nodes", "3"], operators: true },
     Story { target: ("testbed", "bed_proof"), bed: &["--nodes", "5"], operators: false },
     Story { target: ("testbed", "podrunner_proof"), bed: &["--nodes", "3"], operators: false },
 ];
