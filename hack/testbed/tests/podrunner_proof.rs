@@ -816,3 +816,31 @@ fn a_node_without_kwok_s_mark_becomes_ready_and_its_pods_end_even_after_it() {
 
     place.until_logged("left-behind", "asked");
 }
+
+#[test]
+fn a_read_only_root_is_one_for_root_too_and_a_writable_one_is_not_shared() {
+    let place = Place::new("root");
+    let script = "touch /x && echo wrote; ls -A /; echo end; exec sleep 1000";
+    let mut sealed = place.script("sealed", script);
+    sealed["spec"]["containers"][0]["securityContext"] = json!({"readOnlyRootFilesystem": true});
+    place.apply(&[sealed, place.script("open", script)]);
+
+    assert!(!place.until_logged("sealed", "end\n").contains("wrote"));
+    let open = place.until_logged("open", "end\n");
+    assert!(open.contains("wrote") && open.contains("\nx\n"), "{open}");
+    assert!(!std::path::Path::new("/x").exists(), "what a container writes stays in its root");
+}
+
+#[test]
+fn a_failed_init_container_that_is_not_repeated_fails_its_pod() {
+    let place = Place::new("failed-init");
+    let mut pod = place.script("never", "echo main ran");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["initContainers"] = json!([{"name": "i", "image": SHELL, "args": ["-c", "exit 3"]}]);
+    place.apply(&[pod]);
+
+    let pod = place.until("it failed", |pod| pod["status"]["phase"] == "Failed");
+
+    assert_eq!(pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
+    assert_eq!(place.log("never", "main"), "", "the other containers never ran");
+}
