@@ -72,7 +72,7 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         .map_err(|error| format!("{}: {error}", args.shared.listen))?;
     let context = Context {
         watched: Watched::new(&cluster, &watches, &args),
-        reporter: Reporter { operator: CORE_MANAGER.to_owned(), pod: args.shared.pod_name.clone() },
+        reporter: Reporter { operator: CORE_MANAGER.to_owned(), pod: pod(&args).to_owned() },
         cluster: cluster.clone(),
         args: args.clone(),
     };
@@ -102,6 +102,12 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
     )
     .await;
     Ok(ending)
+}
+
+/// An event without the name of its reporter is refused.
+fn pod(args: &Args) -> &str {
+    let shared = &args.shared;
+    if shared.pod_name.is_empty() { &shared.pod_uid } else { &shared.pod_name }
 }
 
 async fn pass(ctx: &Context, state: &mut State) -> Result<Revisit, PassError> {

@@ -151,9 +151,10 @@ fn conditions(case: &Case<'_>, obstacle: Option<&Obstacle>, level: usize, genera
                 let (reason, message) = proven(case, aspect);
                 new(aspect.condition(), Truth::True, reason, &message)
             }
-            Some(_) | None => {
+            // After a start, what was said of this generation stays until something was seen.
+            Some(_) | None => said_before(case, aspect, generation).unwrap_or_else(|| {
                 new(aspect.condition(), Truth::Unknown, &reasons::NOT_CHECKED_YET, "is being checked")
-            }
+            }),
         })
         .collect();
     all.push(match obstacle {
@@ -164,6 +165,12 @@ fn conditions(case: &Case<'_>, obstacle: Option<&Obstacle>, level: usize, genera
         None => new("Ready", Truth::Unknown, &reasons::NOT_CHECKED_YET, "is being checked"),
     });
     all
+}
+
+fn said_before(case: &Case<'_>, aspect: Aspect, generation: i64) -> Option<Condition> {
+    let stored = case.config.status.as_ref().filter(|_| case.evidence.reached.is_none())?;
+    let said = vdo_api::condition::find(&stored.conditions, aspect.condition())?;
+    (said.observed_generation == generation).then(|| said.clone())
 }
 
 fn truth(obstacle: &Obstacle) -> Truth {

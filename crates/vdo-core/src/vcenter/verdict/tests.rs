@@ -197,6 +197,15 @@ fn a_refused_login_is_said_after_a_restart_too() {
 }
 
 #[test]
+fn a_restart_repeats_what_was_said_before_a_refused_login() {
+    let mut vc = config("a");
+    let reached = Evidence { reached: Some(Ok(())), ..Evidence::default() };
+    let refused = || Some(login(LoginOutcome::Refused, 9_000));
+    vc.status = judge(&vc, &reached, refused());
+    assert_eq!(judge(&vc, &Evidence::default(), refused()), vc.status);
+}
+
+#[test]
 fn insecure_is_said_loudly() {
     let mut vc = config("a");
     vc.spec.insecure = true;
