@@ -173,7 +173,7 @@ fn perform(c: &Scenario, s: &mut State, process: usize, pass: &Pass, late: bool)
             if c.keeps(Rule::JournalSwap) && !pass.journal_fresh {
                 return None;
             }
-            write_journal(c, s, d, Rev::of(target));
+            write_journal(c, s, d, pass.after.inst, Rev::of(target));
             journal_written(c, s, process, late);
             Some(Pass { journal_fresh: true, ..next })
         }
@@ -251,8 +251,9 @@ fn listed(c: &Scenario, s: &State, d: usize) -> u8 {
     if c.keeps(Rule::ListByLabel) { all } else { all & s.journal[d].known }
 }
 
-fn write_journal(c: &Scenario, s: &mut State, d: usize, target: Rev) {
-    let record = s.vdo.status[d].record(false);
+/// `inst` is what the pass read as installed: status may have been lost since, and the journal was made before.
+fn write_journal(c: &Scenario, s: &mut State, d: usize, inst: Rev, target: Rev) {
+    let record = Status { inst, ..s.vdo.status[d] }.record(false);
     let before = s.journal[d].known;
     let keeps = |place: u8| {
         let rev = Rev::at(place);

@@ -3,7 +3,7 @@
 use vdo_plan::order::{Step, Verb, may_roll};
 
 use crate::operator::{chosen, gates};
-use crate::rules::{Scenario, fault};
+use crate::rules::{Scenario, fault, user};
 use crate::world::{Att, CPI, CSI, DRIVERS, Pass, Rev, State};
 
 macro_rules! violations {
@@ -85,7 +85,8 @@ pub fn reported(c: &Scenario, s: &mut State, d: usize, pass: &Pass) {
             s.highest[d] = pass.after.inst.release();
         }
         Step::Rebuild => {
-            if !sees_drift(c) && !s.cluster[d].workload.some() {
+            let needed = d == CSI && s.volumes;
+            if !sees_drift(c) && !s.cluster[d].workload.some() && !needed {
                 s.bad |= FALSELY_INSTALLED;
             }
         }
@@ -199,10 +200,17 @@ fn current(s: &State, d: usize) -> bool {
     status.inst == now || status.refuses(now, s.vdo.generation)
 }
 
+/// `rev` and nothing else is there. An attempt that was lost with its status leaves its configuration object behind until
+/// the next roll-out; that is all it may leave.
+fn only(c: &Scenario, s: &State, d: usize, rev: Rev) -> bool {
+    let cluster = &s.cluster[d];
+    cluster.exactly(rev) || c.user & user::LOSE_STATUS != 0 && cluster.complete(rev)
+}
+
 /// Installed, idle, whole and current: where a held driver rests.
-fn rests(s: &State, d: usize) -> bool {
+fn rests(c: &Scenario, s: &State, d: usize) -> bool {
     let status = &s.vdo.status[d];
-    status.inst.some() && !status.att.some() && s.cluster[d].exactly(status.inst) && current(s, d)
+    status.inst.some() && !status.att.some() && only(c, s, d, status.inst) && current(s, d)
 }
 
 fn broken(c: &Scenario, s: &State, d: usize, rev: Rev) -> bool {
@@ -222,7 +230,7 @@ fn done(c: &Scenario, s: &State, d: usize, release: u8) -> bool {
     let status = &s.vdo.status[d];
     if release == 0 {
         // No release fits: what is there stays, and stays current.
-        return gone(s, d) || rests(s, d) || keeps_trying(c, s, d);
+        return gone(s, d) || rests(c, s, d) || keeps_trying(c, s, d);
     }
     if !s.vdo.finalizers[d] {
         return false;
@@ -235,10 +243,10 @@ fn done(c: &Scenario, s: &State, d: usize, release: u8) -> bool {
             && (s.expired[d] || !status.inst.some() || s.dead[d]);
     }
     let settles = s.cluster[d].up || broken(c, s, d, status.inst);
-    let installed = status.inst == rev && s.cluster[d].exactly(rev);
+    let installed = status.inst == rev && only(c, s, d, rev);
     let refused = status.refuses(rev, s.vdo.generation)
         && status.inst.some()
-        && s.cluster[d].exactly(status.inst)
+        && only(c, s, d, status.inst)
         && (status.inst.release() == release || current(s, d));
     !status.att.some() && settles && (installed || refused)
 }
@@ -256,7 +264,7 @@ fn csi_waits(c: &Scenario, s: &State, release: u8) -> bool {
         c.needs_cpi || !gone(s, CPI)
     };
     let nothing = !csi.inst.some() && !csi.att.some() && !s.cluster[CSI].any() && !vdo.finalizers[CSI];
-    cpi_is_off && (nothing || rests(s, CSI) || keeps_trying(c, s, CSI))
+    cpi_is_off && (nothing || rests(c, s, CSI) || keeps_trying(c, s, CSI))
 }
 
 /// Whether a state in which nothing moves any more is where it should be.
@@ -267,7 +275,7 @@ pub fn good(c: &Scenario, s: &State) -> bool {
     }
     if vdo.deleting {
         // Only volumes hold a deletion, and meanwhile CSI stays whole and current.
-        return s.volumes && !vdo.orphan && rests(s, CSI);
+        return s.volumes && !vdo.orphan && rests(c, s, CSI);
     }
     let csi_is_used = vdo.status[CSI].inst.some() || vdo.status[CSI].att.some();
     let cpi = if vdo.wants[CPI] {
@@ -275,13 +283,13 @@ pub fn good(c: &Scenario, s: &State) -> bool {
         let answered = status.ready_in == vdo.generation && status.ready == s.cluster[CPI].up;
         done(c, s, CPI, chosen(c, vdo, s.matrix, CPI)) && (!status.inst.some() || answered)
     } else {
-        gone(s, CPI) || csi_is_used && rests(s, CPI)
+        gone(s, CPI) || csi_is_used && rests(c, s, CPI)
     };
     let csi = if vdo.wants[CSI] {
         let release = chosen(c, vdo, s.matrix, CSI);
         done(c, s, CSI, release) || csi_waits(c, s, release)
     } else {
-        gone(s, CSI) || s.volumes && rests(s, CSI)
+        gone(s, CSI) || s.volumes && rests(c, s, CSI)
     };
     cpi && csi && vdo.gates == gates(c, vdo, s.matrix)
 }

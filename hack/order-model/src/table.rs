@@ -51,6 +51,14 @@ pub const RUNS: &[Run] = &[
     ),
     run("installed, finalizers stripped", there(2, 1).user(ALL | user::STRIP).fault(DEATH)),
     run("installed, status lost", there(2, 1).user(ALL | user::LOSE_STATUS).fault(DEATH)),
+    run(
+        "CSI taken out and put back with a broken configuration",
+        there(3, 0).user(user::CSI | user::EDIT).broken(0, CONFIGURATION_1),
+    ),
+    run(
+        "status lost while a volume turns a removal back",
+        there(3, 1).user(user::LOSE_STATUS | user::DELETE | user::CSI | user::VOLUME).fault(DEATH),
+    ),
     run("installed, no release fits", there(3, 0).user(ROLL_OUT | user::NO_MATCH)),
     run("installed, nothing can be read for a while", there(2, 1).fault(fault::BLIND)),
 ];
