@@ -3,7 +3,7 @@
 use vdo_api::Reason;
 
 /// Every catalogue of reasons.
-fn catalogues() -> [&'static [Reason]; 6] {
+fn catalogues() -> [&'static [Reason]; 7] {
     [
         vdo_api::reason::ALL,
         vdo_plan::driver::reasons::ALL,
@@ -11,6 +11,7 @@ fn catalogues() -> [&'static [Reason]; 6] {
         vdo_plan::foreign::reasons::ALL,
         cpi_operator::inputs::reasons::ALL,
         csi_operator::reasons::ALL,
+        vdo_core::reasons::ALL,
     ]
 }
 
@@ -22,6 +23,11 @@ pub fn all() -> impl Iterator<Item = &'static Reason> {
 /// The reason of this name, in whatever case.
 pub fn find(name: &str) -> Option<&'static Reason> {
     all().find(|reason| reason.name.eq_ignore_ascii_case(name.trim()))
+}
+
+/// Every reason of this name, in whatever case: programs may use one word for neighbouring things.
+pub fn find_all(name: &str) -> Vec<&'static Reason> {
+    all().filter(|reason| reason.name.eq_ignore_ascii_case(name.trim())).collect()
 }
 
 /// The names that are most like this one, best first; none if nothing is.
@@ -78,6 +84,7 @@ mod tests {
             "ForeignInstallation",
             "NodesOutsideVsphere",
             "CSIReleaseUnknown",
+            "LoginRefused",
         ] {
             assert!(find(name).is_some(), "{name}");
         }

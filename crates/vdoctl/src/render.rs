@@ -238,7 +238,9 @@ fn misfit(request: &Request) -> Option<String> {
     let kubernetes = request.kubernetes?;
     let row = vdo_compat::builtin::matrix().row(request.driver, request.release)?;
     let cluster = vdo_compat::Cluster { kubernetes, vcenters: Vec::new() };
-    let misfit = vdo_compat::misfit(row, &cluster, row.marks.channel)?;
+    let misfit = vdo_compat::misfit(row, &cluster, row.marks.channel)
+        // Offline no vCenter has a version.
+        .filter(|misfit| misfit.why != vdo_compat::Why::NoVcenterKnown)?;
     Some(format!("{}; the operator would not choose it by itself", vdo_compat::explain::misfit(&misfit)))
 }
 

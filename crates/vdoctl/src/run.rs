@@ -4,16 +4,21 @@ use std::io::{ErrorKind, Read, Write};
 
 use anyhow::{Context, Result};
 use cpi_operator::inputs::NodeDeletion;
+use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use vdo_plan::Reading;
 
-use crate::args::{Args, Command, Format, RenderArgs};
+use crate::args::{Args, Command, Format, RenderArgs, StatusArgs, VersionArgs};
 use crate::bundle::Bundle;
 use crate::render::{self, Request, Secrets};
-use crate::{explain, yaml};
+use crate::seen::Report;
+use crate::version::{self, Versions};
+use crate::{explain, observe, screen, yaml};
 
 /// The longest input that is read.
 const INPUT_LIMIT: u64 = 16 * 1024 * 1024;
+/// How wide a screen is taken to be where there is none.
+const USUAL_WIDTH: usize = 80;
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +34,8 @@ pub async fn run(args: Args) -> Result<Answer> {
     match args.command {
         Command::Render(args) => render(args),
         Command::Explain { reason } => explain(&reason),
-        Command::Status(_) | Command::Version(_) => anyhow::bail!("not yet"),
+        Command::Status(args) => status(args).await,
+        Command::Version(args) => version(args).await,
     }
 }
 
@@ -75,8 +81,9 @@ fn read_input(args: &RenderArgs) -> Result<String> {
 }
 
 fn explain(name: &str) -> Result<Answer> {
-    if let Some(reason) = explain::find(name) {
-        print(&explain::screen(reason))?;
+    let found: Vec<String> = explain::find_all(name).into_iter().map(explain::screen).collect();
+    if !found.is_empty() {
+        print(&found.join("\n"))?;
         return Ok(Answer::Yes);
     }
     match explain::nearest(name).as_slice() {
@@ -86,8 +93,36 @@ fn explain(name: &str) -> Result<Answer> {
     Ok(Answer::No)
 }
 
+async fn status(args: StatusArgs) -> Result<Answer> {
+    let cluster = observe::connect(&args.place).await?;
+    let seen = observe::observe(&cluster, &args.place.namespace, Timestamp::now()).await?;
+    let report = Report::of(&seen);
+    match args.output {
+        Some(format) => print(&formatted(&report, format)?)?,
+        None => print(&screen::draw(&report, seen.now, width()))?,
+    }
+    Ok(if report.ready { Answer::Yes } else { Answer::No })
+}
+
+async fn version(args: VersionArgs) -> Result<Answer> {
+    let versions = match observe::connect(&args.place).await {
+        Ok(cluster) => version::observe(&cluster, &args.place.namespace).await,
+        Err(error) => Versions::alone(format!("no cluster answered: {error:#}")),
+    };
+    match args.output {
+        Some(format) => print(&formatted(&versions, format)?)?,
+        None => print(&version::screen(&versions))?,
+    }
+    Ok(Answer::Yes)
+}
+
+/// How wide the terminal is. Into a file or a pipe, lines are as long as on the usual one.
+fn width() -> usize {
+    terminal_size::terminal_size().map_or(USUAL_WIDTH, |(width, _)| usize::from(width.0))
+}
+
 /// Prints. A reader that has seen enough, as `head` does, is no fault.
-pub(crate) fn print(text: &str) -> Result<()> {
+fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
@@ -96,8 +131,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 }
 
 /// An answer for programs.
-#[allow(dead_code)]
-pub(crate) fn formatted(answer: &impl Serialize, format: Format) -> Result<String> {
+fn formatted(answer: &impl Serialize, format: Format) -> Result<String> {
     match format {
         Format::Json => Ok(format!("{}\n", serde_json::to_string_pretty(answer)?)),
         Format::Yaml => yaml::write(answer),

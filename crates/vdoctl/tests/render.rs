@@ -56,6 +56,15 @@ fn every_release_and_input_prints_the_same_objects_each_time() {
 }
 
 #[test]
+fn the_story_on_a_real_api_server_knows_every_release() {
+    let story =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e/tests/render.rs")).unwrap();
+    for (_, release, _) in everything() {
+        assert!(story.contains(&format!("{release:?}")), "add {release} to e2e/tests/render.rs");
+    }
+}
+
+#[test]
 fn secrets_are_printed_only_when_asked_for() {
     let secrets = |text: &str| -> String {
         let of = |object: Value| {

@@ -1,0 +1,86 @@
+//! The one thing to do now: the first thing that stands in the way, and its remedy. Pure.
+
+use vdo_api::Truth;
+use vdo_api::status::Verb;
+use vdo_plan::Reading;
+
+use crate::explain;
+use crate::screen::span;
+use crate::seen::{DriverReport, Report, Said, Seen};
+
+/// What a person does next.
+pub fn step(seen: &Seen, report: &Report) -> String {
+    let namespace = &seen.namespace;
+    match &seen.configs {
+        Reading::Absent => {
+            return format!(
+                "install the chart vdo: helm install vdo charts/vdo -n {namespace} --create-namespace"
+            );
+        }
+        Reading::Unreadable(_) => return "mend what keeps the VDOConfigs from being read".to_owned(),
+        Reading::Present(_) => {}
+    }
+    if let Some(broken) = seen.broken.first() {
+        return format!("correct {}, which does not decode", broken.0);
+    }
+    if report.vdo_config.is_none() {
+        return format!(
+            "create a VDOConfig, with a VsphereCloudConfig for each vCenter, in namespace {namespace}"
+        );
+    }
+    if report.ready {
+        return match report.conditions.iter().find(|it| it.type_ == "Degraded") {
+            Some(degraded) => remedy("", degraded),
+            None => "nothing to do".to_owned(),
+        };
+    }
+    if seen.operators.present().is_some_and(Vec::is_empty) {
+        return format!("install the operators: no Deployment of the chart vdo is in namespace {namespace}");
+    }
+    if let Some(operator) = report.operators.iter().find(|it| it.available == 0) {
+        return format!(
+            "see why no pod of {0} works: kubectl describe deployment -n {namespace} {0}",
+            operator.name
+        );
+    }
+    if let Some(vcenter) = report.vcenters.iter().find(|it| it.condition.status == Truth::False) {
+        return remedy(&format!("VsphereCloudConfig {}: ", vcenter.name), &vcenter.condition);
+    }
+    if let Some(wrong) =
+        report.conditions.iter().find(|it| it.type_ != "Degraded" && it.status == Truth::False)
+    {
+        return remedy("", wrong);
+    }
+    let behind = |it: &&DriverReport| it.condition.status != Truth::True || it.attempt.is_some();
+    if let Some(driver) = report.drivers.iter().find(behind) {
+        return mend(driver, seen);
+    }
+    "wait a minute; if this stays, see the conditions of the VDOConfig".to_owned()
+}
+
+/// What to do about a driver that is not where it should be.
+fn mend(driver: &DriverReport, seen: &Seen) -> String {
+    let name = driver.driver.name();
+    match &driver.attempt {
+        Some(attempt) if attempt.deadline > seen.now => {
+            let what = match attempt.verb {
+                Verb::Roll => "roll-out",
+                Verb::Remove => "removal",
+            };
+            format!("wait for the {what} of {name}; at most {} are left", span(seen.now, attempt.deadline))
+        }
+        Some(_) | None => remedy(&format!("{name}: "), &driver.condition),
+    }
+}
+
+/// The remedy of a reason, or the message where the remedy only points at it or at another condition.
+fn remedy(prefix: &str, said: &Said) -> String {
+    let points = |remedy: &str| {
+        let remedy = remedy.to_ascii_lowercase();
+        remedy.contains("message") || remedy.starts_with("see the condition")
+    };
+    match explain::find(&said.reason) {
+        Some(reason) if !points(reason.remedy) => format!("{prefix}{}", reason.remedy),
+        Some(_) | None => format!("{prefix}{}", said.message),
+    }
+}
