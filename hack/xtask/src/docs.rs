@@ -24,8 +24,16 @@ struct Catalogue {
 const DRIVERS: &str = "cpi-operator in `CPIReady` and csi-operator in `CSIReady` of a VDOConfig";
 const CPI: &str = "cpi-operator in `CPIReady` of a VDOConfig";
 const CSI: &str = "csi-operator in `CSIReady` of a VDOConfig";
-const CSI_AND_ITS_GATE: &str = "vdo-core in `status.gates.csi` and csi-operator in `CSIReady` of a VDOConfig";
-const CORE_VCENTER: &str = "vdo-core in `Ready` of a VsphereCloudConfig and in";
+const CSI_GATE: &str = "vdo-core in `status.gates.csi` and csi-operator in `CSIReady` of a VDOConfig";
+const RESOLVED: &str = "vdo-core in `CompatibilityResolved` of a VDOConfig";
+const ACCEPTED: &str = "vdo-core in `Accepted` of a VDOConfig";
+const NODES: &str = "vdo-core in `NodesInitialised` of a VDOConfig";
+const FINDINGS: &str = "vdo-core in `status.nodes.findings` of a VDOConfig";
+const SUMMARY: &str = "vdo-core in `Ready`, `Progressing` or `Degraded` of a VDOConfig";
+const REACHABLE: &str = "vdo-core in `Reachable` and `Ready` of a VsphereCloudConfig";
+const TRUSTED: &str = "vdo-core in `Trusted` and `Ready` of a VsphereCloudConfig";
+const CREDENTIALS: &str = "vdo-core in `CredentialsValid` and `Ready` of a VsphereCloudConfig";
+const DATACENTERS: &str = "vdo-core in `DatacentersFound` and `Ready` of a VsphereCloudConfig";
 
 const CATALOGUES: &[Catalogue] = &[
     Catalogue {
@@ -64,18 +72,63 @@ const CATALOGUES: &[Catalogue] = &[
         shown: CSI,
         reasons: csi_operator::reasons::ALL,
     },
+    Catalogue {
+        title: "vCenters, releases and nodes",
+        about: "What only vdo-core says.",
+        shown: "vdo-core in the conditions of a VsphereCloudConfig",
+        reasons: vdo_core::reasons::ALL,
+    },
 ];
 
 /// Reasons that are shown elsewhere than the rest of their catalogue.
 const NARROWER: &[(&str, &str)] = &[
-    ("CPINotReady", "vdo-core in `status.gates.csi`, and csi-operator in `CSIReady` of a VDOConfig"),
+    ("CPINotReady", CSI_GATE),
+    ("CloudProviderRequired", CSI_GATE),
+    ("NoPodNetwork", CSI_GATE),
     ("CPIStillThere", CSI),
-    (
-        "CloudProviderRequired",
-        "vdo-core in `status.gates.csi`, and csi-operator in `CSIReady` of a VDOConfig",
-    ),
-    ("CSIStillThere", "cpi-operator in `CPIReady` of a VDOConfig"),
     ("VolumesExist", CSI),
+    ("CSIStillThere", CPI),
+    ("ReleasesChosen", RESOLVED),
+    ("VCentersNotRead", RESOLVED),
+    ("MatrixInvalid", RESOLVED),
+    ("TwoMatrices", RESOLVED),
+    ("MatrixSourceUnsupported", RESOLVED),
+    ("KubernetesVersionUnknown", RESOLVED),
+    ("NotActive", ACCEPTED),
+    ("VsphereCloudConfigUnreadable", ACCEPTED),
+    ("NodesUnreadable", NODES),
+    ("NodesWait", NODES),
+    ("VMNotFound", FINDINGS),
+    ("ToolsNotRunning", FINDINGS),
+    ("HostNameMismatch", FINDINGS),
+    ("WaitsForCloudProvider", FINDINGS),
+    ("OperatorSilent", SUMMARY),
+    ("DriverNotReady", SUMMARY),
+    ("WorkUnderWay", SUMMARY),
+    ("Reached", REACHABLE),
+    ("DNSFailure", REACHABLE),
+    ("ConnectionRefused", REACHABLE),
+    ("Timeout", REACHABLE),
+    ("NotAVCenter", REACHABLE),
+    ("VCenterTooOld", REACHABLE),
+    ("AddressNotAllowed", REACHABLE),
+    ("CertificateTrusted", TRUSTED),
+    ("InsecureByRequest", TRUSTED),
+    ("CertificateUntrusted", TRUSTED),
+    ("ThumbprintMismatch", TRUSTED),
+    ("TLSFailed", TRUSTED),
+    ("TrustSettingsInvalid", TRUSTED),
+    ("LoggedIn", CREDENTIALS),
+    ("LoginUnderWay", CREDENTIALS),
+    ("LoginRefused", CREDENTIALS),
+    ("SecretMissing", CREDENTIALS),
+    ("SecretUnreadable", CREDENTIALS),
+    ("SecretInvalid", CREDENTIALS),
+    ("SecretNotForServer", CREDENTIALS),
+    ("DuplicateServer", CREDENTIALS),
+    ("DatacentersFound", DATACENTERS),
+    ("DatacenterMissing", DATACENTERS),
+    ("DatacenterAmbiguous", DATACENTERS),
 ];
 
 /// The conditions of both kinds, with what each of them says when it is True.
