@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
     kind = "CompatibilityConfig",
     plural = "compatibilityconfigs",
     namespaced,
-    category = "vdo",
+    category = "vdo-all",
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.matrixURL"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

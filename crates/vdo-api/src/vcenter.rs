@@ -15,7 +15,7 @@ use crate::Condition;
     kind = "VsphereCloudConfig",
     plural = "vspherecloudconfigs",
     shortname = "vcc",
-    category = "vdo",
+    category = "vdo-all",
     namespaced,
     derive = "PartialEq",
     status = "VsphereCloudConfigStatus",

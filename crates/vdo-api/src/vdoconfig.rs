@@ -14,7 +14,7 @@ use crate::status::VDOConfigStatus;
     kind = "VDOConfig",
     plural = "vdoconfigs",
     shortname = "vdo",
-    category = "vdo",
+    category = "vdo-all",
     namespaced,
     derive = "PartialEq",
     status = "VDOConfigStatus",

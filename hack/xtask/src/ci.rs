@@ -106,6 +106,8 @@ pub fn logged(root: &Path, name: &str, tests: Option<&str>, program: &str, args:
     let mut child = Command::new(program)
         .args(args)
         .current_dir(root)
+        // A failed assertion says where it stands; the frames below it only hide what it says.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)

@@ -25,12 +25,12 @@ pub struct StatusPart {
 }
 
 impl Plan {
-    /// The part to report. `done` says whether every deed succeeded; if not, the record stays as it was read.
+    /// The part to report. `done` says whether every deed succeeded; if not, only the driver's health is news.
     pub fn status(&self, scene: &Scene, done: bool) -> StatusPart {
         let stored = stored(scene);
         let before = scene.view();
         let before = before.records.of(scene.driver);
-        let record = if done { &self.decision.record } else { before };
+        let record = if done { &self.decision.record } else { &self.decision.otherwise };
         let (ready, reason) = self.ready(scene, record);
         let record = DriverRecord {
             observed_generation: scene.config.metadata.generation,
