@@ -1,6 +1,6 @@
 //! Reads a cluster. Nothing here writes.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams};
@@ -19,14 +19,14 @@ const PART_OF: &str = "app.kubernetes.io/part-of=vdo";
 /// Finds the cluster as kubectl does: a file that is named, else KUBECONFIG, else the usual file, else the pod's own.
 pub async fn connect(place: &Place) -> Result<Cluster> {
     let options = KubeConfigOptions { context: place.context.clone(), ..KubeConfigOptions::default() };
+    // These errors print their sources themselves.
     let config = match (&place.kubeconfig, &place.context) {
         (Some(file), _) => {
-            let kubeconfig = Kubeconfig::read_from(file)
-                .with_context(|| format!("cannot read the kubeconfig {}", file.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.context("cannot use the kubeconfig")?
+            let kubeconfig = Kubeconfig::read_from(file).map_err(|error| anyhow!("{error}"))?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| anyhow!("{error}"))?
         }
-        (None, Some(_)) => Config::from_kubeconfig(&options).await.context("cannot use the kubeconfig")?,
-        (None, None) => Config::infer().await.context("no cluster is configured; use --kubeconfig")?,
+        (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| anyhow!("{error}"))?,
+        (None, None) => Config::infer().await.map_err(|error| anyhow!("{error}; use --kubeconfig"))?,
     };
     Cluster::with_config(config, "vdoctl", env!("CARGO_PKG_VERSION")).context("cannot use the kubeconfig")
 }

@@ -14,6 +14,7 @@ use vdo_plan::credentials;
 use vdo_plan::driver::reasons as driver;
 use vdo_plan::vcenter::{VcenterFacts, reasons};
 use vdo_plan::{Finding, Object, Reading, Revision, Verdict};
+use vsphere_client::{Thumbprint, ThumbprintError};
 
 use crate::bundle::Bundle;
 
@@ -21,6 +22,9 @@ use crate::bundle::Bundle;
 const OFFLINE_KEY: [u8; 32] = [0; 32];
 /// What stands in the place of a value of a Secret.
 const PLACEHOLDER: &str = "(not shown; use --show-secrets)";
+
+/// What stands in the place of a user; a name that the drivers take.
+const PLACEHOLDER_USER: &str = "not-shown@example.invalid";
 
 /// What is rendered, and what is assumed about the cluster.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub struct Request {
     pub node_deletion: cpi_operator::inputs::NodeDeletion,
     /// The UID of the namespace `kube-system`, which becomes CSI's cluster id unless one is recorded.
     pub cluster_uid: String,
+    /// Whether what Secrets hold is rendered.
+    pub secrets: Secrets,
 }
 
 /// A rendering, and what its reader should know.
@@ -78,11 +84,36 @@ pub fn render(bundle: &Bundle, request: &Request) -> Result<Rendering, Vec<Findi
         return Err(findings);
     }
     notes.extend(misfit(request));
-    let revision = match request.driver {
-        Driver::Cpi => cpi(bundle, request, &facts)?,
-        Driver::Csi => csi(bundle, request, facts, &mut notes)?,
-    };
+    let mut revision = revision(bundle, request, &facts, &mut notes)?;
+    if request.secrets == Secrets::Hidden {
+        // Some names carry a digest of what is configured, and offline its key is no secret. So a hidden password
+        // is not rendered either; that also keeps the placeholder from taking the name of the real thing.
+        facts.iter_mut().for_each(mask);
+        revision = self::revision(bundle, request, &facts, &mut Vec::new())?;
+    }
     Ok(Rendering { revision, notes })
+}
+
+fn revision(
+    bundle: &Bundle,
+    request: &Request,
+    vcenters: &[VcenterFacts],
+    notes: &mut Vec<String>,
+) -> Result<Revision, Vec<Finding>> {
+    match request.driver {
+        Driver::Cpi => cpi(bundle, request, vcenters),
+        Driver::Csi => csi(bundle, request, vcenters, notes),
+    }
+}
+
+/// Puts placeholders into the place of user and password.
+fn mask(vcenter: &mut VcenterFacts) {
+    if let Reading::Present(secret) = &mut vcenter.secret
+        && let Ok(credentials) = &mut secret.content
+    {
+        credentials.username = PLACEHOLDER_USER.to_owned();
+        credentials.password = PLACEHOLDER.to_owned().into();
+    }
 }
 
 fn cpi(bundle: &Bundle, request: &Request, vcenters: &[VcenterFacts]) -> Result<Revision, Vec<Finding>> {
@@ -98,7 +129,7 @@ fn cpi(bundle: &Bundle, request: &Request, vcenters: &[VcenterFacts]) -> Result<
 fn csi(
     bundle: &Bundle,
     request: &Request,
-    vcenters: Vec<VcenterFacts>,
+    vcenters: &[VcenterFacts],
     notes: &mut Vec<String>,
 ) -> Result<Revision, Vec<Finding>> {
     use csi_operator::inputs::{Cluster, ClusterIdSources, Facts, Inputs};
@@ -109,7 +140,7 @@ fn csi(
             request.cluster_uid
         ));
     }
-    let vcenter = vcenters.into_iter().next().expect("a storage provider names one VsphereCloudConfig");
+    let vcenter = vcenters.first().cloned().expect("a storage provider names one VsphereCloudConfig");
     let facts = Facts {
         release: request.release,
         spec: &bundle.config.spec,
@@ -152,7 +183,7 @@ fn vcenter(
     let generation = *config.metadata.generation.get_or_insert(1);
     let Some(secret) = bundle.credentials(&config.spec.credentials) else {
         return Err(Finding::hold(
-            &reasons::CREDENTIALS_NOT_VERIFIED,
+            &vdo_core::reasons::SECRET_MISSING,
             format!(
                 "VsphereCloudConfig {name} names Secret {}, which is not in the input; add it",
                 config.spec.credentials
@@ -187,41 +218,35 @@ fn vcenter(
     })
 }
 
-/// How the object says that its vCenter is trusted. Of a fingerprint the driver wants a certain form; the other one
-/// is in the status of an object that was read from a cluster.
+/// How the object says that its vCenter is trusted.
 fn trust(config: &VsphereCloudConfig, name: &str, driver: Driver) -> Result<Trust, Finding> {
     let spec = &config.spec;
-    let written = spec.thumbprint.as_deref().unwrap_or_default();
-    let digits: String = written.chars().filter(char::is_ascii_hexdigit).collect();
-    let mode = match (spec.insecure, digits.is_empty()) {
-        (true, _) => TrustMode::Insecure,
-        (false, false) => TrustMode::Thumbprint,
-        (false, true) => TrustMode::Ca,
-    };
-    let mut trust = Trust {
-        mode,
-        sha256: String::new(),
-        sha1: String::new(),
-        ca_ref: spec.ca_ref.clone().filter(|_| mode == TrustMode::Ca),
-    };
-    if mode != TrustMode::Thumbprint {
+    let mut trust =
+        Trust { mode: TrustMode::Insecure, sha256: String::new(), sha1: String::new(), ca_ref: None };
+    if spec.insecure {
         return Ok(trust);
     }
-    let presented = config.status.as_ref().and_then(|status| status.presented.as_ref());
-    if let Some(presented) = presented {
-        (trust.sha1, trust.sha256) = (presented.sha1.clone(), presented.sha256.clone());
+    match spec.thumbprint.as_deref().map(Thumbprint::parse) {
+        None | Some(Err(ThumbprintError::Empty)) => {
+            trust.mode = TrustMode::Ca;
+            trust.ca_ref = spec.ca_ref.clone();
+        }
+        Some(Ok(thumbprint)) => {
+            trust.mode = TrustMode::Thumbprint;
+            (trust.sha1, trust.sha256) = both_forms(config, thumbprint);
+        }
+        Some(Err(error)) => {
+            return Err(Finding::hold(
+                &vdo_core::reasons::TRUST_SETTINGS_INVALID,
+                format!("VsphereCloudConfig {name}: spec.thumbprint cannot be read: {error}; correct it"),
+            ));
+        }
     }
-    let bytes: Vec<&str> =
-        digits.as_bytes().chunks(2).filter_map(|two| std::str::from_utf8(two).ok()).collect();
-    match bytes.len() {
-        20 => trust.sha1 = bytes.join(":").to_ascii_uppercase(),
-        _ => trust.sha256 = bytes.join(":").to_ascii_uppercase(),
-    }
-    let (has, wants) = match driver {
-        Driver::Cpi => (!trust.sha1.is_empty(), "SHA-1"),
-        Driver::Csi => (!trust.sha256.is_empty(), "SHA-256"),
+    let (form, wants) = match driver {
+        Driver::Cpi => (&trust.sha1, "SHA-1"),
+        Driver::Csi => (&trust.sha256, "SHA-256"),
     };
-    if has {
+    if trust.mode != TrustMode::Thumbprint || !form.is_empty() {
         return Ok(trust);
     }
     Err(Finding::hold(
@@ -231,6 +256,20 @@ fn trust(config: &VsphereCloudConfig, name: &str, driver: Driver) -> Result<Trus
              vCenter; write it into spec.thumbprint, or give the object with its status.presented"
         ),
     ))
+}
+
+/// The SHA-1 and the SHA-256 form of a fingerprint. The spec has one; the other is known if the vCenter has shown that
+/// very certificate.
+fn both_forms(config: &VsphereCloudConfig, thumbprint: Thumbprint) -> (String, String) {
+    let presented = config.status.as_ref().and_then(|status| status.presented.as_ref());
+    let shown = presented.map(|it| (Thumbprint::parse(&it.sha1), Thumbprint::parse(&it.sha256)));
+    match (thumbprint, shown) {
+        (one, Some((Ok(sha1), Ok(sha256)))) if one == sha1 || one == sha256 => {
+            (sha1.to_string(), sha256.to_string())
+        }
+        (Thumbprint::Sha1(_), _) => (thumbprint.to_string(), String::new()),
+        (Thumbprint::Sha256(_), _) => (String::new(), thumbprint.to_string()),
+    }
 }
 
 /// What the built-in matrix says about this release on this Kubernetes.
@@ -244,7 +283,7 @@ fn misfit(request: &Request) -> Option<String> {
     Some(format!("{}; the operator would not choose it by itself", vdo_compat::explain::misfit(&misfit)))
 }
 
-/// Whether the values of Secrets are printed.
+/// Whether the values of Secrets are rendered and printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
     /// As they are applied.

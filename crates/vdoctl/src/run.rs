@@ -53,12 +53,12 @@ fn render(args: RenderArgs) -> Result<Answer> {
         snapshots: if args.snapshots { Reading::Present(()) } else { Reading::Absent },
         node_deletion: if args.nodes_outside_vsphere { NodeDeletion::Off } else { NodeDeletion::Allowed },
         cluster_uid: args.cluster_uid,
+        secrets: if args.show_secrets { Secrets::Shown } else { Secrets::Hidden },
     };
     match render::render(&bundle, &request) {
         Ok(rendering) => {
             rendering.notes.iter().for_each(|note| eprintln!("note: {note}"));
-            let secrets = if args.show_secrets { Secrets::Shown } else { Secrets::Hidden };
-            print(&render::manifest(&rendering.revision, driver, secrets)?)?;
+            print(&render::manifest(&rendering.revision, driver, request.secrets)?)?;
             Ok(Answer::Yes)
         }
         Err(findings) => {
@@ -107,7 +107,7 @@ async fn status(args: StatusArgs) -> Result<Answer> {
 async fn version(args: VersionArgs) -> Result<Answer> {
     let versions = match observe::connect(&args.place).await {
         Ok(cluster) => version::observe(&cluster, &args.place.namespace).await,
-        Err(error) => Versions::alone(format!("no cluster answered: {error:#}")),
+        Err(error) => Versions::alone(format!("no cluster answered: {error}")),
     };
     match args.output {
         Some(format) => print(&formatted(&versions, format)?)?,

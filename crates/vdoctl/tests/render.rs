@@ -90,17 +90,30 @@ fn secrets_are_printed_only_when_asked_for() {
 }
 
 #[test]
-fn hiding_secrets_changes_nothing_else() {
-    let without = |text: &str| {
-        let mut objects = objects(text);
-        for object in objects.iter_mut().filter(|object| object["kind"] == "Secret") {
-            object["data"] = Value::Null;
-        }
-        objects
+fn nothing_that_is_printed_without_secrets_depends_on_one() {
+    let plain = std::fs::read_to_string(input("plain")).unwrap();
+    let other = plain.replace("canary-plain-0644", "another").replace("svc-vdo@", "somebody@");
+    for (driver, release) in [("cpi", "1.36.0"), ("csi", "3.7.0")] {
+        let print = |text: &str, more: &[&str]| {
+            let (code, out, _) =
+                piped(&[&["render", driver, "--release", release, "--input", "-"], more].concat(), text);
+            assert_eq!(code, 0);
+            out
+        };
+        assert_eq!(print(&plain, &[]), print(&other, &[]));
+        assert_ne!(print(&plain, &["--show-secrets"]), print(&other, &["--show-secrets"]));
+    }
+}
+
+#[test]
+fn a_hidden_secret_never_has_the_name_of_an_immutable_one_with_content() {
+    let immutable = |text: &str| -> Vec<Value> {
+        let is = |object: &Value| object["kind"] == "Secret" && object["immutable"] == true;
+        objects(text).into_iter().filter(is).map(|object| object["metadata"]["name"].clone()).collect()
     };
-    let hidden = rendered("csi", "3.7.0", "plain", &[]);
-    let shown = rendered("csi", "3.7.0", "plain", &["--show-secrets"]);
-    assert_eq!(without(&hidden), without(&shown));
+    let hidden = immutable(&rendered("csi", "3.7.0", "plain", &[]));
+    let shown = immutable(&rendered("csi", "3.7.0", "plain", &["--show-secrets"]));
+    assert!(hidden.len() == 1 && shown.len() == 1 && hidden != shown, "{hidden:?} {shown:?}");
 }
 
 #[test]
@@ -130,11 +143,11 @@ fn a_release_that_is_not_made_for_the_cluster_is_said_on_standard_error() {
     assert_eq!(with("1.32.4"), "");
 }
 
-/// The exit code and what is said when a text is rendered.
-fn refused(driver: &str, release: &str, text: &str) -> (i32, String) {
+/// The exit code, what is printed and what is said, with a text on standard input.
+fn piped(arguments: &[&str], text: &str) -> (i32, String, String) {
     use std::io::Write;
     let mut child = Command::new(env!("CARGO_BIN_EXE_vdoctl"))
-        .args(["render", driver, "--release", release, "--input", "-"])
+        .args(arguments)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -142,8 +155,14 @@ fn refused(driver: &str, release: &str, text: &str) -> (i32, String) {
         .unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let out = child.wait_with_output().unwrap();
-    assert_eq!(words(&out.stdout), "", "nothing is printed beside a refusal");
-    (out.status.code().unwrap(), words(&out.stderr))
+    (out.status.code().unwrap(), words(&out.stdout), words(&out.stderr))
+}
+
+/// The exit code and what is said when a text is not rendered.
+fn refused(driver: &str, release: &str, text: &str) -> (i32, String) {
+    let (code, printed, said) = piped(&["render", driver, "--release", release, "--input", "-"], text);
+    assert_eq!(printed, "", "nothing is printed beside a refusal");
+    (code, said)
 }
 
 #[test]
@@ -154,7 +173,8 @@ fn findings_are_said_and_end_with_one() {
     let (before_status, _) = mirror.split_once("status:").unwrap();
     let (_, secret) = mirror.rsplit_once("---\n").unwrap();
     let without_status = format!("{before_status}---\n{secret}");
-    let cases: [(&str, &str, String, &str); 8] = [
+    let another_certificate = mirror.replace("    sha256: 2C:", "    sha256: 2D:");
+    let cases: [(&str, &str, String, &str); 11] = [
         ("cpi", "1.20.0", plain.clone(), "CPIReleaseNotRendered: "),
         ("csi", "1.20.0", plain.clone(), "CSIReleaseUnknown: "),
         ("cpi", "1.36.0", plain.replace("name: vc1\n", "name: vc2\n"), "VsphereCloudConfigMissing: "),
@@ -172,6 +192,9 @@ fn findings_are_said_and_end_with_one() {
             "NotWanted: ",
         ),
         ("cpi", "1.36.0", without_status, "CPI compares the SHA-1 fingerprint"),
+        ("cpi", "1.36.0", another_certificate, "CPI compares the SHA-1 fingerprint"),
+        ("csi", "3.7.0", mirror.replace("thumbprint: 2C:", "thumbprint: 2C2:"), "TrustSettingsInvalid: "),
+        ("csi", "3.7.0", plain.replace("0644\"", "\\n\""), "ends with a line break"),
         (
             "csi",
             "3.7.0",
