@@ -14,7 +14,7 @@ pub fn step(seen: &Seen, report: &Report) -> String {
     match &seen.configs {
         Reading::Absent => {
             return format!(
-                "install the chart vdo: helm install vdo charts/vdo -n {namespace} --create-namespace"
+                "install the chart: helm upgrade --install vdo charts/vdo --namespace {namespace} --create-namespace --wait"
             );
         }
         Reading::Unreadable(_) => return "mend what keeps the VDOConfigs from being read".to_owned(),
@@ -37,7 +37,7 @@ pub fn step(seen: &Seen, report: &Report) -> String {
     if seen.operators.present().is_some_and(Vec::is_empty) {
         return format!("install the operators: no Deployment of the chart vdo is in namespace {namespace}");
     }
-    if let Some(operator) = report.operators.iter().find(|it| it.available == 0) {
+    if let Some(operator) = report.operators.iter().find(|it| it.available == 0 && !it.is_whole()) {
         return format!(
             "see why no pod of {0} works: kubectl describe deployment -n {namespace} {0}",
             operator.name

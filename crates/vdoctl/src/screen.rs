@@ -51,7 +51,7 @@ pub fn draw(report: &Report, now: Timestamp, width: usize) -> String {
             format!("{}={} ({}): {}", condition.type_, condition.status, condition.reason, condition.message);
         row("Also", &text, width, &mut out);
     }
-    for operator in &report.operators {
+    for operator in report.operators.iter().filter(|it| !it.is_whole()) {
         let text = format!("{}: {} of {} replicas work", operator.name, operator.available, operator.wanted);
         row("Operator", &text, width, &mut out);
     }

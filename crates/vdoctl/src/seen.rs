@@ -41,6 +41,13 @@ pub struct Operator {
     pub available: i32,
 }
 
+impl Operator {
+    /// Whether every replica answers.
+    pub fn is_whole(&self) -> bool {
+        self.available >= self.wanted
+    }
+}
+
 /// What it comes to: the answer for programs, and what the screen is drawn from.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,7 +73,7 @@ pub struct Report {
     pub conditions: Vec<Said>,
     /// VDOConfigs that do not count, and objects that do not decode.
     pub ignored: Vec<Ignored>,
-    /// Operators that are not all there.
+    /// The operators, as far as they may be seen.
     pub operators: Vec<Operator>,
     /// The one thing to do now.
     pub next: String,
@@ -145,7 +152,6 @@ pub struct Ignored {
 impl Report {
     /// Sums up what was seen.
     pub fn of(seen: &Seen) -> Report {
-        let operators = seen.operators.present().cloned().unwrap_or_default();
         let mut report = Report {
             ready: false,
             summary: String::new(),
@@ -156,7 +162,7 @@ impl Report {
             nodes: None,
             conditions: Vec::new(),
             ignored: Vec::new(),
-            operators: operators.into_iter().filter(|it| it.available < it.wanted).collect(),
+            operators: seen.operators.present().cloned().unwrap_or_default(),
             next: String::new(),
         };
         let broken = seen

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use vdo_api::VDOConfig;
 use vdo_plan::Reading;
-use vdo_runtime::Cluster;
 use vdo_runtime::status::fetch_active;
+use vdo_runtime::{Cluster, KubeFault};
 
 use crate::observe::operators;
 use crate::seen::Operator;
@@ -31,11 +31,17 @@ pub struct ClusterVersions {
     pub kubernetes: String,
     /// The operators.
     pub operators: Vec<Operator>,
-    /// The release of CPI that is installed.
+    /// The releases that are installed; absent if that could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub drivers: Option<Drivers>,
+}
+
+/// The releases that are installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Drivers {
+    /// Of CPI; null if none is.
     pub cpi: Option<String>,
-    /// The release of CSI that is installed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of CSI; null if none is.
     pub csi: Option<String>,
 }
 
@@ -61,20 +67,24 @@ pub async fn observe(cluster: &Cluster, namespace: &str) -> Versions {
             Vec::new()
         }
     };
-    let config = fetch_active(cluster, namespace).await.unwrap_or_else(|fault| {
-        unread.push(format!("the VDOConfig cannot be read: {fault}"));
-        None
-    });
-    let (cpi, csi) = config.as_ref().map(installed).unwrap_or_default();
-    let cluster = Some(ClusterVersions { kubernetes, operators, cpi, csi });
+    let drivers = match fetch_active(cluster, namespace).await {
+        Ok(config) => Some(config.as_ref().map(installed).unwrap_or_default()),
+        // Without the kind nothing of ours is installed.
+        Err(KubeFault::NotFound { .. }) => Some(Drivers::default()),
+        Err(fault) => {
+            unread.push(format!("the VDOConfig cannot be read: {fault}"));
+            None
+        }
+    };
+    let cluster = Some(ClusterVersions { kubernetes, operators, drivers });
     Versions { client: env!("CARGO_PKG_VERSION").to_owned(), cluster, unread }
 }
 
-fn installed(config: &VDOConfig) -> (Option<String>, Option<String>) {
+fn installed(config: &VDOConfig) -> Drivers {
     let status = config.status.as_ref();
     let cpi = status.and_then(|it| it.cpi.as_ref()?.record.installed.as_ref());
     let csi = status.and_then(|it| it.csi.as_ref()?.record.installed.as_ref());
-    (cpi.map(|it| it.release.clone()), csi.map(|it| it.release.clone()))
+    Drivers { cpi: cpi.map(|it| it.release.clone()), csi: csi.map(|it| it.release.clone()) }
 }
 
 /// The versions in words.
@@ -85,7 +95,8 @@ pub fn screen(versions: &Versions) -> String {
         for operator in &cluster.operators {
             out.push_str(&format!("{:<13} {}\n", operator.name, operator.image));
         }
-        for (name, release) in [("CPI", &cluster.cpi), ("CSI", &cluster.csi)] {
+        let drivers = cluster.drivers.iter().flat_map(|it| [("CPI", &it.cpi), ("CSI", &it.csi)]);
+        for (name, release) in drivers {
             out.push_str(&format!("{name:<13} {}\n", release.as_deref().unwrap_or("not installed")));
         }
     }
@@ -94,4 +105,34 @@ pub fn screen(versions: &Versions) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_installed_and_what_was_not_read_are_told_apart() {
+        let drivers = Drivers { cpi: Some("1.36.0".to_owned()), csi: None };
+        let operator = Operator {
+            name: "vdo-core".to_owned(),
+            image: "r/vdo-core:0.1.0".to_owned(),
+            wanted: 2,
+            available: 2,
+        };
+        let cluster = ClusterVersions {
+            kubernetes: "v1.36.3".to_owned(),
+            operators: vec![operator],
+            drivers: Some(drivers),
+        };
+        let mut versions =
+            Versions { client: "0.1.0".to_owned(), cluster: Some(cluster), unread: Vec::new() };
+        let text = "vdoctl        0.1.0\nKubernetes    v1.36.3\nvdo-core      r/vdo-core:0.1.0\n\
+            CPI           1.36.0\nCSI           not installed\n";
+        assert_eq!(screen(&versions), text);
+        versions.cluster.as_mut().unwrap().drivers = None;
+        versions.unread.push("the VDOConfig cannot be read: forbidden".to_owned());
+        let text = screen(&versions);
+        assert!(!text.contains("not installed") && text.ends_with("cannot be read: forbidden\n"), "{text}");
+    }
 }

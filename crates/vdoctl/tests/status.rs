@@ -170,6 +170,25 @@ fn second_config() -> Seen {
     seen
 }
 
+/// Deleted while a volume needs CSI, and one replica of an operator is away.
+fn deleting() -> Seen {
+    let held = "2 volumes need the driver (pvc-1, pvc-2); delete them, or set spec.deletionPolicy to Orphan";
+    let mut status = ready_status();
+    status["conditions"] = json!([
+        condition("Accepted", "True", "AsWanted", "this VDOConfig counts", 2),
+        condition("CompatibilityResolved", "True", "ReleasesChosen", "CPI 1.36.0 is the newest that fits", 2),
+        condition("Ready", "False", "Removing", "this VDOConfig is being deleted", 2),
+        condition("CPIReady", "True", "CSIStillThere", "CPI 1.36.0 works; CPI stays until CSI is gone", 2),
+        condition("CSIReady", "False", "VolumesExist", held, 2),
+    ]);
+    let mut config = config("vdo", "2026-03-01T11:50:00Z", status);
+    config["metadata"]["deletionTimestamp"] = json!("2026-03-01T11:59:00Z");
+    config["metadata"]["finalizers"] = json!(["vdo.vmware.com/csi", "vdo.vmware.com/cpi"]);
+    let mut seen = with(config, verified());
+    seen.operators = Reading::Present(vec![operator("vdo-core", 2), operator("csi-operator", 1)]);
+    seen
+}
+
 fn check(name: &str, seen: &Seen) {
     for width in [80, 200] {
         let text = screen(seen, width);
@@ -215,6 +234,12 @@ fn no_release_fits() {
 #[test]
 fn a_second_config_is_ignored() {
     check("second-config", &second_config());
+}
+
+#[test]
+fn a_deletion_waits_for_volumes() {
+    check("deleting", &deleting());
+    assert!(Report::of(&deleting()).next.contains("spec.deletionPolicy to Orphan"));
 }
 
 #[test]
