@@ -283,6 +283,8 @@ fn environment(orders: &Orders, folder: &Path, bin: &Path, vcenters: &[VCenter])
             ("KUBE_CA", file("pki/ca.crt")),
             ("PATH", format!("{}:{path}", bin.display())),
             ("TMPDIR", file("tmp")),
+            // Every bed has its API server at the same address: what kubectl remembers of another one is wrong.
+            ("KUBECACHEDIR", file("tmp/kube-cache")),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );

@@ -22,6 +22,7 @@ struct Story {
 
 const STORIES: &[Story] = &[
     Story { target: ("e2e", "admission"), bed: &["--profile", "api"], operators: false },
+    Story { target: ("e2e", "render"), bed: &["--profile", "api"], operators: true },
     Story { target: ("e2e", "install"), bed: &["--nodes", "3"], operators: true },
     Story { target: ("e2e", "faults"), bed: &["--nodes", "3"], operators: true },
     Story { target: ("e2e", "foreign"), bed: &["--nodes", "3"], operators: true },
