@@ -180,7 +180,7 @@ fn the_real_scheduler_placed_the_operators_although_every_node_was_tainted_and_n
     assert!(bound.filter(|r| r.user != "system:kube-scheduler").is_empty());
     // They were bound before the first node lost its taint.
     let first = bed.audit().unwrap().accepted_writes().filter(|r| r.user == CPI_ACCOUNT && r.resource == "nodes");
-    let first = first.requests().first().unwrap().received;
+    let first = first.requests.first().unwrap().received;
     assert!(bound.filter(|r| r.received < first).count() >= 6);
     let dns = bed.get(&["services", "-n", "kube-system"]).unwrap();
     assert!(dns["items"].as_array().unwrap().is_empty(), "a cluster DNS is there");
