@@ -69,8 +69,9 @@ fn tell() -> Story {
     let csi_waits = condition(&bed, "vdo", CONFIG, "CSIReady").unwrap();
     bed.hold_pods(&[]).unwrap();
     await_condition(&bed, "vdo", CONFIG, "CPIReady", "True", SOON);
-    let two_of_three =
-        await_said(&bed, "vdo", CONFIG, "CSIReady", SOON, |said| said.message.contains("2 of 3"));
+    let two_of_three = await_said(&bed, "vdo", CONFIG, "CSIReady", SOON, |said| {
+        said.message.contains("registered on 2 of 3")
+    });
     bed.withhold_csinodes(&[]).unwrap();
     await_condition(&bed, "vdo", CONFIG, "CSIReady", "True", SOON);
     let ready = await_condition(&bed, "vdo", CONFIG, "Ready", "True", Duration::from_secs(30));
@@ -173,13 +174,16 @@ fn each_account_is_refused_what_it_has_no_business_with() {
 #[test]
 fn the_real_scheduler_placed_the_operators_although_every_node_was_tainted_and_no_cluster_dns_ran() {
     let bed = &story().bed;
-    let bound = bed.audit().unwrap().accepted_writes().filter(|r| {
-        r.resource == "pods" && r.subresource == "binding" && r.namespace == NAMESPACE
-    });
+    let bound = bed
+        .audit()
+        .unwrap()
+        .accepted_writes()
+        .filter(|r| r.resource == "pods" && r.subresource == "binding" && r.namespace == NAMESPACE);
     assert!(bound.count() >= 6, "{bound:?}");
     assert!(bound.filter(|r| r.user != "system:kube-scheduler").is_empty());
     // They were bound before the first node lost its taint.
-    let first = bed.audit().unwrap().accepted_writes().filter(|r| r.user == CPI_ACCOUNT && r.resource == "nodes");
+    let first =
+        bed.audit().unwrap().accepted_writes().filter(|r| r.user == CPI_ACCOUNT && r.resource == "nodes");
     let first = first.requests.first().unwrap().received;
     assert!(bound.filter(|r| r.received < first).count() >= 6);
     let dns = bed.get(&["services", "-n", "kube-system"]).unwrap();
