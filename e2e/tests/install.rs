@@ -32,10 +32,7 @@ struct Story {
 fn story() -> &'static Story {
     static STORY: OnceLock<Option<Story>> = OnceLock::new();
     // Told once, whether it ends well or not: the first test shows what went wrong.
-    let told = STORY.get_or_init(|| match std::panic::catch_unwind(tell) {
-        Ok(story) => Some(story),
-        Err(_) => None,
-    });
+    let told = STORY.get_or_init(|| std::panic::catch_unwind(tell).ok());
     told.as_ref().expect("the installation ends well")
 }
 

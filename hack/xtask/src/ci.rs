@@ -23,7 +23,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "generated", run: generate::fresh },
     Stage {
         name: "deny",
-        run: |root| cargo(root, "deny", "deny --offline --all-features check licenses sources bans"),
+        run: |root| cargo(root, "deny", "deny --all-features check licenses sources bans"),
     },
     Stage {
         name: "lint",
