@@ -253,8 +253,11 @@ impl Plan {
         Plan { decision, findings, deeds, health, phase }
     }
 
-    /// Whether anything is under way that the next pass must look at soon, without being woken.
+    /// Whether anything is under way that the next pass must look at soon, without being woken. So is somebody else's
+    /// installation: nothing watches it, and once it is gone nobody should wait for the next look at leisure.
     pub fn waits(&self) -> bool {
-        self.decision.record.attempt.is_some() || !self.deeds.is_empty()
+        let hands_off = |finding: &Finding| finding.verdict == Verdict::HandsOff;
+        let unwatched = self.findings.iter().any(|it| hands_off(it) && it.reason != &reasons::PAUSED);
+        self.decision.record.attempt.is_some() || !self.deeds.is_empty() || unwatched
     }
 }
