@@ -64,7 +64,7 @@ async fn pass(ctx: &Context, standing: Standing) -> Result<Revisit, PassError> {
     };
     let observed = snapshot.observed;
     let plan = plan::plan(&observed);
-    record_cluster_id(ctx, &observed).await?;
+    record_cluster_id(ctx, plan::cluster_id_to_record(&observed, &plan)).await?;
     let hands =
         Hands { cluster: &ctx.cluster, manager: CSI_MANAGER, finalizer: CSI_FINALIZER, store: &ctx.store };
     let config = observed.scene.config.clone();
@@ -81,9 +81,8 @@ async fn pass(ctx: &Context, standing: Standing) -> Result<Revisit, PassError> {
 }
 
 /// Records the cluster id before anything is written that carries it: an id that changed would orphan every volume.
-async fn record_cluster_id(ctx: &Context, observed: &Observed) -> Result<(), PassError> {
-    let first = plan::is_first(observed) && !observed.scene.quarantined;
-    let Some(id) = plan::cluster_id_to_record(observed).filter(|_| first) else { return Ok(()) };
+async fn record_cluster_id(ctx: &Context, id: Option<String>) -> Result<(), PassError> {
+    let Some(id) = id else { return Ok(()) };
     let data = [(CLUSTER_ID_KEY.to_owned(), id)].into();
     create_immutable(&ctx.cluster, CSI_MANAGER, &ctx.args.shared.namespace, CLUSTER_ID_CONFIG_MAP, data)
         .await

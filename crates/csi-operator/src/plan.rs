@@ -28,8 +28,12 @@ pub fn is_first(observed: &Observed) -> bool {
     !view.records.csi.occupied() && observed.scene.journal.is_clear() && view.wants.csi && !view.deleting
 }
 
-/// The cluster id to record before anything is written that carries it. Recorded once, it never changes.
-pub fn cluster_id_to_record(observed: &Observed) -> Option<String> {
+/// The cluster id to record before anything is written that carries it. Recorded once, it never changes; while the plan
+/// writes nothing, as beside somebody else's installation, nothing is recorded either.
+pub fn cluster_id_to_record(observed: &Observed, plan: &Plan) -> Option<String> {
+    if !is_first(observed) || plan.deeds.is_empty() {
+        return None;
+    }
     let chosen: ClusterId = cluster_id::choose(&observed.cluster_id).ok()?;
     matches!(observed.cluster_id.recorded, Reading::Absent).then(|| chosen.value.expose().to_owned())
 }
