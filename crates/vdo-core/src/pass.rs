@@ -35,8 +35,6 @@ use crate::vcenter::memory::Memory;
 use crate::vcenter::verdict::{self, Case};
 use crate::vcenter::{Errand, Facts, Obstacle, resolve};
 
-/// How often words and counts alone are written.
-const WORDS: Duration = Duration::from_secs(10);
 /// How soon a Lease that stands still is noticed.
 const LOOK_AT_LEASES: Duration = Duration::from_secs(60);
 /// How soon the first lists are looked at again.
@@ -408,15 +406,14 @@ async fn report(
     let stored = Part::stored(config);
     part.conditions = merge(&stored.conditions, part.conditions);
     let now = monotonic();
-    match part.news(&stored) {
-        News::None => return Ok(None),
-        News::Words => {
-            let age = written.as_deref().copied().flatten().map_or(WORDS, |at| now.duration_since(at));
-            if let Some(left) = WORDS.checked_sub(age).filter(|left| !left.is_zero()) {
-                return Ok(Some(left));
-            }
-        }
-        News::Facts => {}
+    let news = part.news(&stored);
+    if news == News::None {
+        return Ok(None);
+    }
+    let since = written.as_deref().copied().flatten().map(|at| now.duration_since(at));
+    let wait = news.wait(since);
+    if !wait.is_zero() {
+        return Ok(Some(wait));
     }
     let name = config.name_any();
     let after = apply_status(&ctx.cluster, CORE_MANAGER, config, &part.value())

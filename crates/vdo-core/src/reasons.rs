@@ -107,12 +107,12 @@ vdo_api::reasons! {
     SECRET_MISSING = "SecretMissing" {
         "The Secret that spec.credentials names is not there, or VDO may not see it.",
         "What is installed keeps running.",
-        "Create it with type kubernetes.io/basic-auth or the label vdo.vmware.com/credentials=true; one in kube-system must be named in the chart value credentials.kubeSystemSecrets.",
+        "Create it with type kubernetes.io/basic-auth or the label vdo.vmware.com/credentials=true; one in kube-system must be named in the chart value global.credentials.kubeSystemSecrets.",
     }
     SECRET_UNREADABLE = "SecretUnreadable" {
         "The Secret that spec.credentials names could not be read.",
         "What is installed keeps running.",
-        "Give VDO the right to read it: the chart value credentials.kubeSystemSecrets names Secrets in kube-system.",
+        "Give VDO the right to read it by upgrading the chart again; its value global.credentials.kubeSystemSecrets names Secrets in kube-system.",
     }
     SECRET_INVALID = "SecretInvalid" {
         "The Secret does not hold a usable username and password.",

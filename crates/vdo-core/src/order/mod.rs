@@ -6,6 +6,8 @@ pub mod matrix;
 pub mod nodes;
 pub mod sum;
 
+use std::time::Duration;
+
 use vdo_api::VDOConfig;
 use vdo_api::status::{Gates, NodesSummary};
 use vdo_api::{Condition, VDOConfigStatus};
@@ -36,6 +38,19 @@ pub enum News {
     Words,
     /// In what somebody decides on.
     Facts,
+}
+
+/// How often words and counts alone are written.
+const WORDS: Duration = Duration::from_secs(10);
+
+impl News {
+    /// How long this has to wait, `since` the last write of this process. Facts never do.
+    pub fn wait(self, since: Option<Duration>) -> Duration {
+        match self {
+            News::Words => since.map_or(Duration::ZERO, |since| WORDS.saturating_sub(since)),
+            News::None | News::Facts => Duration::ZERO,
+        }
+    }
 }
 
 impl Part {
@@ -95,3 +110,6 @@ impl Part {
 fn milestone(nodes: Option<&NodesSummary>) -> Option<(bool, bool)> {
     nodes.map(|nodes| (nodes.initialised > 0, nodes.initialised == nodes.expected))
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,7 +227,7 @@ fn credentials(facts: &Facts<'_>) -> Result<Credentials, Obstacle> {
             let elsewhere = if facts.pinned {
                 "and none of that name is in kube-system"
             } else {
-                "and Secrets in kube-system are read only if the chart value credentials.kubeSystemSecrets names them"
+                "and Secrets in kube-system are read only if the chart value global.credentials.kubeSystemSecrets names them"
             };
             return Err(Obstacle::wrong(
                 aspect,
@@ -243,7 +243,7 @@ fn credentials(facts: &Facts<'_>) -> Result<Credentials, Obstacle> {
                 aspect,
                 &reasons::SECRET_UNREADABLE,
                 format!(
-                    "Secret {name} cannot be read: {why}; the chart value credentials.kubeSystemSecrets gives the right for Secrets in kube-system"
+                    "Secret {name} cannot be read: {why}; give VDO the right by upgrading the chart again, with the Secret in its value global.credentials.kubeSystemSecrets if it is in kube-system"
                 ),
             ));
         }
