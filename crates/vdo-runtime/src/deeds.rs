@@ -3,6 +3,7 @@
 
 use kube::ResourceExt;
 use vdo_api::VDOConfig;
+use vdo_plan::Object;
 use vdo_plan::driver::Deed;
 
 use crate::apply::{Outcome, Write, execute};
@@ -80,9 +81,8 @@ pub async fn make(
                 Err(error) => Some(error.into_fault()),
             },
             Deed::Apply(stages) => {
-                for stage in stages {
-                    let writes: Vec<Write> = stage.iter().cloned().map(Write::Apply).collect();
-                    done.objects.absorb(execute(hands.cluster, hands.manager, &writes).await);
+                for batch in stages.iter().flat_map(|stage| in_order(stage)) {
+                    done.objects.absorb(execute(hands.cluster, hands.manager, &batch).await);
                     if !done.objects.is_complete() {
                         break;
                     }
@@ -118,6 +118,13 @@ pub async fn make(
     done
 }
 
+/// The writes of one stage: what others refer to first. The API server refuses a binding to a role that is not there.
+fn in_order(stage: &[Object]) -> [Vec<Write>; 2] {
+    let (bindings, rest): (Vec<&Object>, Vec<&Object>) =
+        stage.iter().partition(|object| object.reference().kind.ends_with("Binding"));
+    [rest, bindings].map(|objects| objects.into_iter().cloned().map(Write::Apply).collect())
+}
+
 fn named(deed: &Deed) -> &'static str {
     match deed {
         Deed::TakeFinalizer => "set the finalizer",
@@ -126,5 +133,21 @@ fn named(deed: &Deed) -> &'static str {
         Deed::Prune(_) => "deleted objects",
         Deed::LookAgain => "looked once more",
         Deed::ReleaseFinalizer => "released the finalizer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    #[test]
+    fn a_binding_is_written_after_the_role_that_it_names() {
+        let metadata = ObjectMeta { name: Some("r".to_owned()), ..ObjectMeta::default() };
+        let binding = Object::new(&RoleBinding { metadata: metadata.clone(), ..RoleBinding::default() });
+        let role = Object::new(&Role { metadata, ..Role::default() });
+        let [first, second] = in_order(&[binding.clone(), role.clone()]);
+        assert_eq!((first, second), (vec![Write::Apply(role)], vec![Write::Apply(binding)]));
     }
 }
