@@ -10,7 +10,7 @@ use vdo_plan::driver::Scene;
 use vdo_plan::foreign::Traces;
 use vdo_plan::order::Look;
 use vdo_plan::vcenter::VcenterFacts;
-use vdo_plan::{Object, Reading};
+use vdo_plan::{ObjectRef, Reading};
 use vdo_runtime::clock::{Monotonic, monotonic, wall};
 use vdo_runtime::journal::{JournalStore, Stored};
 use vdo_runtime::own::{OwnObjects, Owner};
@@ -34,6 +34,7 @@ pub struct Watched {
     pub vcenters: VcenterWatches,
     /// Our own objects.
     pub own: OwnObjects,
+    lookout: traces::Lookout,
     pods: Rows<PodRow>,
     lease: Rows<LeaseRow>,
 }
@@ -55,6 +56,7 @@ impl Watched {
                 &args.shared.namespace,
                 &args.shared.kube_system_secrets,
             ),
+            lookout: traces::Lookout::new(CPI, is_image),
             own: OwnObjects::watch(cluster, watches, OWNER, &[]),
             pods: watches.watch(
                 "pods",
@@ -140,7 +142,7 @@ pub async fn observe(
     let site = site(watched, monotonic());
     let mut observed = Observed { scene, vcenters, traces: None, site };
     if plan::is_first(&observed) {
-        observed.traces = Some(look_around(cluster, &observed).await);
+        observed.traces = Some(look_around(cluster, watched, &observed).await);
     }
     Ok(Some(Snapshot { observed, journal }))
 }
@@ -166,15 +168,15 @@ async fn look_for_csi(cluster: &Cluster) -> Look {
 }
 
 /// Before the first write: who else is here, and are the names free?
-async fn look_around(cluster: &Cluster, observed: &Observed) -> Traces {
-    let targets: Vec<_> = plan::render(observed)
-        .wanted
+async fn look_around(cluster: &Cluster, watched: &Watched, observed: &Observed) -> Traces {
+    watched.lookout.look(cluster, targets(observed)).await
+}
+
+/// The objects that the first roll-out would write.
+fn targets(observed: &Observed) -> Vec<ObjectRef> {
+    let wanted = plan::render(observed).wanted;
+    wanted
         .iter()
-        .flat_map(|revision| revision.objects().map(Object::reference).cloned().collect::<Vec<_>>())
-        .collect();
-    Traces {
-        platform: traces::platform(cluster).await,
-        others: traces::workloads_running(cluster, is_image).await,
-        taken: traces::taken(cluster, CPI, &targets).await,
-    }
+        .flat_map(|revision| revision.objects().map(|o| o.reference().clone()).collect::<Vec<_>>())
+        .collect()
 }

@@ -15,7 +15,7 @@ use vdo_plan::driver::Scene;
 use vdo_plan::foreign::Traces;
 use vdo_plan::order::Look;
 use vdo_plan::vcenter::VcenterFacts;
-use vdo_plan::{Object, ObjectRef, Reading};
+use vdo_plan::{ObjectRef, Reading};
 use vdo_runtime::clock::{Monotonic, monotonic, wall};
 use vdo_runtime::journal::{JournalStore, Stored};
 use vdo_runtime::node::{SlimNode, node_row};
@@ -50,6 +50,7 @@ pub struct Watched {
     pub vcenters: VcenterWatches,
     /// Our own objects.
     pub own: OwnObjects,
+    lookout: traces::Lookout,
     pods: Rows<PodRow>,
     syncer: Rows<LeaseRow>,
     crds: [Rows<Crd>; 2],
@@ -83,6 +84,7 @@ impl Watched {
                 &args.shared.namespace,
                 &args.shared.kube_system_secrets,
             ),
+            lookout: traces::Lookout::new(CSI, is_image),
             own: OwnObjects::watch(
                 cluster,
                 watches,
@@ -270,7 +272,7 @@ pub async fn observe(
         site: site(watched, monotonic()),
     };
     if plan::is_first(&observed) {
-        observed.traces = Some(look_around(cluster, &observed).await);
+        observed.traces = Some(look_around(cluster, watched, &observed).await);
     }
     Ok(Some(Snapshot { observed, journal }))
 }
@@ -300,14 +302,9 @@ fn site(watched: &Watched, now: Monotonic) -> Site {
 }
 
 /// Before the first write: who else is here, and are the names free?
-async fn look_around(cluster: &Cluster, observed: &Observed) -> Traces {
-    let targets: Vec<ObjectRef> = plan::render(observed)
-        .wanted
-        .iter()
-        .flat_map(|revision| revision.objects().map(Object::reference).cloned().collect::<Vec<_>>())
-        .collect();
-    let mut others = traces::workloads_running(cluster, is_image).await;
-    match (&mut others, &observed.site.registered) {
+async fn look_around(cluster: &Cluster, watched: &Watched, observed: &Observed) -> Traces {
+    let mut traces = watched.lookout.look(cluster, targets(observed)).await;
+    match (&mut traces.others, &observed.site.registered) {
         (Reading::Present(found), Reading::Present(nodes)) => {
             found.extend(nodes.iter().map(|node| ObjectRef {
                 api_version: "storage.k8s.io/v1".to_owned(),
@@ -316,12 +313,17 @@ async fn look_around(cluster: &Cluster, observed: &Observed) -> Traces {
                 name: node.clone(),
             }))
         }
-        (Reading::Present(_), Reading::Unreadable(why)) => others = Reading::Unreadable(why.clone()),
+        (Reading::Present(_), Reading::Unreadable(why)) => traces.others = Reading::Unreadable(why.clone()),
         (_, _) => {}
     }
-    Traces {
-        platform: traces::platform(cluster).await,
-        others,
-        taken: traces::taken(cluster, CSI, &targets).await,
-    }
+    traces
+}
+
+/// The objects that the first roll-out would write.
+fn targets(observed: &Observed) -> Vec<ObjectRef> {
+    let wanted = plan::render(observed).wanted;
+    wanted
+        .iter()
+        .flat_map(|revision| revision.objects().map(|o| o.reference().clone()).collect::<Vec<_>>())
+        .collect()
 }

@@ -1,5 +1,8 @@
 //! Live looks before the first write: who else manages a driver here, and which names are taken.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DynamicObject, ListParams};
@@ -7,15 +10,53 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use vdo_api::names::DRIVER_LABEL;
-use vdo_plan::foreign::Platform;
+use vdo_plan::foreign::{Platform, Traces};
 use vdo_plan::{ObjectRef, Reading};
 
 use crate::apply::resource_of;
 use crate::client::Cluster;
+use crate::clock::{Monotonic, monotonic};
 use crate::fault::KubeFault;
+use crate::watch::lock;
+
+/// How long a look around counts, while a driver waits for something else before its first write.
+const LOOK_COUNTS: Duration = Duration::from_secs(20);
+
+/// Looks around before a driver's first write, and not anew in every pass that waits.
+pub struct Lookout {
+    driver: &'static str,
+    is_image: fn(&str) -> bool,
+    last: Mutex<Option<(Monotonic, Vec<ObjectRef>, Traces)>>,
+}
+
+impl Lookout {
+    /// Looks for other installations of this driver: those that run an image of it, whoever built it.
+    pub fn new(driver: &'static str, is_image: fn(&str) -> bool) -> Self {
+        Lookout { driver, is_image, last: Mutex::default() }
+    }
+
+    /// What is there, given the objects that would be written. Another list of objects is a new look.
+    pub async fn look(&self, cluster: &Cluster, targets: Vec<ObjectRef>) -> Traces {
+        let now = monotonic();
+        let last = lock(&self.last).clone();
+        if let Some((at, looked_for, traces)) = last
+            && now.saturating_duration_since(at) < LOOK_COUNTS
+            && looked_for == targets
+        {
+            return traces;
+        }
+        let traces = Traces {
+            platform: platform(cluster).await,
+            others: workloads_running(cluster, self.is_image).await,
+            taken: taken(cluster, self.driver, &targets).await,
+        };
+        *lock(&self.last) = Some((now, targets, traces.clone()));
+        traces
+    }
+}
 
 /// Which platform this cluster is.
-pub async fn platform(cluster: &Cluster) -> Reading<Platform> {
+async fn platform(cluster: &Cluster) -> Reading<Platform> {
     let groups = match cluster.read(cluster.client().list_api_groups()).await {
         Ok(groups) => groups,
         Err(fault) => return Reading::Unreadable(fault.to_string()),
@@ -42,7 +83,7 @@ pub async fn platform(cluster: &Cluster) -> Reading<Platform> {
 }
 
 /// Workloads anywhere in the cluster that run an image of this driver and do not bear our label.
-pub async fn workloads_running(cluster: &Cluster, is_driver: fn(&str) -> bool) -> Reading<Vec<ObjectRef>> {
+async fn workloads_running(cluster: &Cluster, is_driver: fn(&str) -> bool) -> Reading<Vec<ObjectRef>> {
     let daemon_sets = running::<DaemonSet>(cluster, is_driver, |it| {
         it.spec.as_ref()?.template.spec.as_ref().map(|spec| spec.containers.as_slice())
     });
@@ -84,7 +125,7 @@ where
 }
 
 /// Which of these objects exist without the label of this driver.
-pub async fn taken(cluster: &Cluster, driver: &str, objects: &[ObjectRef]) -> Reading<Vec<ObjectRef>> {
+async fn taken(cluster: &Cluster, driver: &str, objects: &[ObjectRef]) -> Reading<Vec<ObjectRef>> {
     let mut found = Vec::new();
     for reference in objects {
         let resource = match resource_of(reference) {
