@@ -1,6 +1,9 @@
 # One door for people and CI. Everything below is a thin call of `cargo xtask`.
 XTASK := cargo run --quiet --package xtask --
 
+# Where hack/prerequisites puts cargo tools.
+export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vdo-ci/bin:$(PATH)
+
 .PHONY: help demo test generate manifests tidy fmt testbed
 
 help: ## What can be made.
