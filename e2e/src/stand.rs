@@ -125,8 +125,8 @@ pub fn apply_secret(bed: &Bed, user: &str, password: &str) {
         .unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-/// Applies the authority of the first vCenter's certificate and the VsphereCloudConfig that trusts it.
-pub fn apply_vcenter(bed: &Bed) {
+/// Applies the authority of the first vCenter's certificate, as ConfigMap `vcenter-ca`.
+pub fn apply_authority(bed: &Bed) {
     let vcenter = bed.vcenter(1);
     let ca = fs::read_to_string(&vcenter.ca).unwrap_or_else(|error| panic!("{error:#}"));
     let map = json!({
@@ -134,6 +134,11 @@ pub fn apply_vcenter(bed: &Bed) {
         "data": {"ca.crt": ca},
     });
     apply(bed, &map).unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// Applies the authority of the first vCenter's certificate and the VsphereCloudConfig that trusts it.
+pub fn apply_vcenter(bed: &Bed) {
+    apply_authority(bed);
     apply(bed, &vcenter_config(bed, &json!({"caRef": {"name": "vcenter-ca"}})))
         .unwrap_or_else(|error| panic!("{error:#}"));
 }
