@@ -26,6 +26,7 @@ const STORIES: &[Story] = &[
     Story { target: ("e2e", "install"), bed: &["--nodes", "3"], operators: true },
     Story { target: ("e2e", "faults"), bed: &["--nodes", "3"], operators: true },
     Story { target: ("e2e", "foreign"), bed: &["--nodes", "3"], operators: true },
+    Story { target: ("e2e", "password"), bed: &["--nodes", "3"], operators: true },
     Story { target: ("testbed", "bed_proof"), bed: &["--nodes", "5"], operators: false },
     Story { target: ("testbed", "podrunner_proof"), bed: &["--nodes", "3"], operators: false },
 ];
