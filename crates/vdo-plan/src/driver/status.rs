@@ -199,12 +199,17 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
     });
     let said = gate.map(|gate| gate.message.as_str()).filter(|message| !message.is_empty());
     let release = gate.and_then(|gate| gate.release.as_deref()).unwrap_or("(none)");
+    let other_cause = gate.is_some_and(|gate| gate.reason != reasons::NO_RELEASE_FITS.name);
     let hold = |reason: &'static Reason, message: String| Finding::hold(reason, message);
     match held {
         Held::GatesOfAnotherGeneration => hold(
             &reasons::WAITS_FOR_GATES,
             "vdo-core has not decided about this generation yet; are its pods running?".to_owned(),
         ),
+        // vdo-core has a cause of its own, such as a vCenter that was not verified yet: not that nothing fits.
+        Held::NoRelease if other_cause && said.is_some() => {
+            hold(&reasons::GATE_HELD, said.unwrap_or_default().to_owned())
+        }
         Held::NoRelease | Held::NotChosen => hold(
             &reasons::NO_RELEASE_FITS,
             said.map_or_else(

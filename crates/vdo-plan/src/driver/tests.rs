@@ -55,3 +55,32 @@ fn a_pause_by_the_user_and_a_driver_that_nobody_wants_are_left_at_leisure() {
     assert!(!of_paused.waits());
     assert!(!plan(&scene(), Vec::new()).waits());
 }
+
+#[test]
+fn a_release_that_is_not_chosen_yet_is_not_called_one_that_does_not_fit() {
+    for (reason, expected) in
+        [("VCentersNotRead", &reasons::GATE_HELD), ("NoReleaseFits", &reasons::NO_RELEASE_FITS)]
+    {
+        let mut scene = scene();
+        let gate = vdo_api::status::Gate {
+            release: None,
+            chosen_by: Default::default(),
+            verdict: vdo_api::status::GateVerdict::Held,
+            reason: reason.to_owned(),
+            message: "in words".to_owned(),
+        };
+        scene.config.status = Some(vdo_api::VDOConfigStatus {
+            gates: Some(vdo_api::status::Gates {
+                generation: 0,
+                kubernetes: String::new(),
+                matrix: Default::default(),
+                cpi: Some(gate),
+                csi: None,
+                csi_needs_cpi: Default::default(),
+            }),
+            ..Default::default()
+        });
+        let said = status::held(&scene, Held::NoRelease);
+        assert_eq!((said.reason, said.message.as_str()), (expected, "in words"), "{reason}");
+    }
+}
