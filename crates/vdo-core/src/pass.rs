@@ -1,7 +1,7 @@
 //! The steps of a pass, and the loop around them: first the vCenters, then the VDOConfig.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -53,6 +53,8 @@ struct State {
     version: ServerVersion,
     /// The generation of the active VDOConfig, and when we first saw it.
     generation: Option<(String, i64, Monotonic)>,
+    /// Nodes whose machine was not found, and since when.
+    strangers: BTreeMap<String, Monotonic>,
     written: Option<Monotonic>,
 }
 
@@ -78,6 +80,7 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         memory: Memory::new(&wake),
         version: ServerVersion::default(),
         generation: None,
+        strangers: BTreeMap::new(),
         written: None,
     });
     let lease = LeaseKeeper::start(&cluster, args.shared.lease(CORE_MANAGER));
@@ -289,7 +292,7 @@ async fn sum_up(
     let vcenters: Vec<(String, Reading<VsphereCloudConfig>)> =
         names.iter().map(|name| ((*name).to_owned(), reading(name))).collect();
 
-    let (nodes, machines_known) = joined(ctx, &state.memory, active, &vcenters);
+    let (nodes, machines_known) = joined(ctx, state, active, &vcenters);
     note_unmatched(&mut state.memory, &vcenters, &nodes);
 
     let matrix = matrix::choose(&ctx.watched.sources(&ctx.args.shared.namespace));
@@ -368,20 +371,42 @@ fn known_for(state: &mut State, active: &VDOConfig) -> Duration {
 /// The nodes with their machines, and whether the machines are known, now or from before.
 fn joined(
     ctx: &Context,
-    memory: &Memory,
+    state: &mut State,
     active: &VDOConfig,
     vcenters: &[(String, Reading<VsphereCloudConfig>)],
 ) -> (Reading<Joined>, bool) {
-    let read: Vec<Option<&[Vm]>> = vcenters
-        .iter()
-        .map(|(_, it)| it.present().and_then(|config| memory.machines(&uid(config))))
-        .collect();
+    let memory = &state.memory;
+    let uids: Vec<Option<String>> = vcenters.iter().map(|(_, it)| it.present().map(uid)).collect();
+    let read: Vec<Option<&[Vm]>> =
+        uids.iter().map(|uid| uid.as_ref().and_then(|uid| memory.machines(uid))).collect();
     let complete = !read.is_empty() && read.iter().all(Option::is_some);
     let before = active.status.as_ref().and_then(|status| status.nodes.as_ref());
     let machines: Vec<&Vm> = read.into_iter().flatten().flatten().collect();
-    let inventory = if complete { Inventory::Complete } else { Inventory::Partial(before) };
-    let nodes = ctx.watched.nodes().map(|nodes| join(&nodes, &machines, inventory));
-    (nodes, complete)
+    let nodes = match ctx.watched.nodes() {
+        Reading::Present(nodes) => nodes,
+        Reading::Absent => return (Reading::Absent, complete),
+        Reading::Unreadable(why) => return (Reading::Unreadable(why), complete),
+    };
+    if !complete {
+        return (Reading::Present(join(&nodes, &machines, Inventory::Partial(before))), false);
+    }
+    let strangers = join(&nodes, &machines, Inventory::Complete).strangers;
+    let now = monotonic();
+    state.strangers.retain(|name, _| strangers.contains(name));
+    for name in strangers {
+        state.strangers.entry(name).or_insert(now);
+    }
+    // Who was seen without a machine before each vCenter was read once more has none there.
+    let began = uids.iter().flatten().map(|uid| memory.read_began(uid)).min().flatten();
+    let newer: BTreeSet<String> = state
+        .strangers
+        .iter()
+        .filter(|(_, since)| began.is_none_or(|began| began <= **since))
+        .map(|(name, _)| name.clone())
+        .collect();
+    // Before the first roll-out it has to be known whether CPI may delete nodes.
+    let known = newer.is_empty();
+    (Reading::Present(join(&nodes, &machines, Inventory::OlderThan(&newer))), known)
 }
 
 fn note_unmatched(

@@ -1,6 +1,7 @@
 //! Properties of many objects, page by page.
 
 use std::io::BufRead;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
 use crate::session::Session;
@@ -94,6 +95,14 @@ impl Session {
         see: &mut (dyn FnMut(Object) + Send),
     ) -> Result<u32, Error> {
         let collector = &self.service.property_collector;
+        // An ended session is told property by property, as if each were hidden.
+        let ended = AtomicBool::new(false);
+        let mut see = |object: Object| {
+            let out = object.missing.as_ref().is_some_and(|fault| fault.name == "NotAuthenticated");
+            ended.fetch_or(out, Ordering::Relaxed);
+            see(object);
+        };
+        let see: &mut (dyn FnMut(Object) + Send) = &mut see;
         let mut token =
             self.ask(first(collector, query, self.target().limits.page)?, |answer| page(answer, see)).await?;
         let mut pages = 1;
@@ -109,6 +118,9 @@ impl Session {
             next.value("token", &more)?;
             token = self.ask(next, |answer| page(answer, see)).await?;
             pages += 1;
+        }
+        if ended.load(Ordering::Relaxed) {
+            return Err(Error::NotAuthenticated);
         }
         Ok(pages)
     }

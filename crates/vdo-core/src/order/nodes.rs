@@ -23,6 +23,8 @@ pub struct Joined {
     pub network: bool,
     /// Nodes for which another read of the inventory may help.
     pub unmatched: BTreeSet<String>,
+    /// Nodes that say which machine they run in, and it was not found.
+    pub strangers: BTreeSet<String>,
 }
 
 /// Whether the machines are all that there are.
@@ -30,6 +32,8 @@ pub struct Joined {
 pub enum Inventory<'a> {
     /// Every vCenter of the VDOConfig was read.
     Complete,
+    /// Every one was read, but before these nodes were seen without a machine: theirs may be newer.
+    OlderThan(&'a BTreeSet<String>),
     /// Not yet: what was said about machines before stays.
     Partial(Option<&'a NodesSummary>),
 }
@@ -75,8 +79,14 @@ pub fn join(nodes: &[NodeRow], machines: &[&Vm], inventory: Inventory<'_>) -> Jo
         let Some(uuid) = Uuid::parse(&node.system_uuid) else { continue };
         match by_uuid.get(&uuid).or_else(|| by_uuid.get(&uuid.swapped())) {
             None => {
-                joined.summary.foreign += 1;
                 joined.unmatched.insert(node.name.to_string());
+                joined.strangers.insert(node.name.to_string());
+                // A machine that was made after the inventory was read proves nothing: calling its node foreign would
+                // roll CPI for each node that joins.
+                if matches!(inventory, Inventory::OlderThan(nodes) if nodes.contains(&*node.name)) {
+                    continue;
+                }
+                joined.summary.foreign += 1;
                 findings.entry(reasons::VM_NOT_FOUND.name).or_default().insert(&node.name);
             }
             Some(vm) if !initialised => {

@@ -42,6 +42,9 @@ pub struct Entry {
     pub pending: Option<Option<Login>>,
     /// Its machines, as last read.
     pub machines: Option<Vec<Vm>>,
+    /// When the task that is under way began, and when the last read of the machines did.
+    began: Option<Monotonic>,
+    read_began: Option<Monotonic>,
     /// What our last write made of the object, until the watch shows it.
     pub written: Option<(String, VsphereCloudConfig)>,
 }
@@ -70,6 +73,11 @@ impl Memory {
     /// Its machines, as last read.
     pub fn machines(&self, uid: &str) -> Option<&[Vm]> {
         self.entries.get(uid)?.machines.as_deref()
+    }
+
+    /// When that read began: a machine that was made since may be missing.
+    pub fn read_began(&self, uid: &str) -> Option<Monotonic> {
+        self.entries.get(uid)?.read_began
     }
 
     /// Leaves the vCenters that nobody names any more.
@@ -149,6 +157,7 @@ impl Entry {
             report
         });
         self.task = Some((errand.subject.clone(), task));
+        self.began = Some(monotonic());
     }
 
     /// Turns to this subject; what was seen of another one says nothing about it.
@@ -337,6 +346,7 @@ impl Entry {
                 );
             }
             self.machines = Some(inventory.machines);
+            self.read_began = self.began;
         }
         self.back(session, asked, Went::Well);
     }

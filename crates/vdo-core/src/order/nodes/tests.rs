@@ -67,6 +67,18 @@ fn a_node_without_a_machine_is_foreign_and_one_that_says_nothing_is_not_judged()
 }
 
 #[test]
+fn a_node_that_is_newer_than_the_inventory_is_not_foreign_yet() {
+    let other = "00000000-0000-0000-0000-000000000001";
+    let nodes = [node("new", other), done("old", other)];
+    let newer = BTreeSet::from(["new".to_owned()]);
+    let joined = join(&nodes, &[&vm("vm-1", UUID, "c")], Inventory::OlderThan(&newer));
+    assert_eq!(joined.summary.foreign, 1);
+    assert_eq!(joined.strangers, BTreeSet::from(["new".to_owned(), "old".to_owned()]));
+    assert_eq!(joined.unmatched, joined.strangers);
+    assert_eq!(join(&nodes, &[], Inventory::Complete).summary.foreign, 2);
+}
+
+#[test]
 fn what_keeps_a_node_uninitialised_is_named() {
     let idle = Vm { tools: ToolsState::NotRunning, ..vm("vm-1", UUID, "other.example.com") };
     let joined = join(&[node("w", UUID)], &[&idle], Inventory::Complete);
