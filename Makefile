@@ -30,3 +30,4 @@ testbed: prerequisites ## Build the programs of the test bed into the cache.
 .PHONY: prerequisites
 prerequisites:
 	@hack/prerequisites
+	@test -x target/debug/xtask || echo "First, the tasks of the workspace are built: about three minutes on two cores."
