@@ -278,7 +278,12 @@ impl Pace {
             }
             Err(error) => {
                 if self.last_cause != error.fault().cause() {
-                    tracing::warn!(%error, fault = %error.fault(), "pass failed");
+                    // Somebody else wrote first: the next pass reads anew, and nobody has to do anything.
+                    if matches!(error.fault(), KubeFault::Conflict { .. }) {
+                        tracing::debug!(%error, "pass overtaken");
+                    } else {
+                        tracing::warn!(%error, fault = %error.fault(), "pass failed");
+                    }
                     self.last_cause = error.fault().cause();
                 }
                 let pause = jittered(pause_after(error.retry(), self.failures));
