@@ -17,6 +17,7 @@ pub mod object;
 pub mod order;
 pub mod reading;
 pub mod revision;
+pub mod rights;
 pub mod vcenter;
 
 pub use finding::{Finding, Verdict};

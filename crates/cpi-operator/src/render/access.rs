@@ -1,11 +1,10 @@
 //! The account of the cloud provider and the least rights it works with.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{
-    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
-};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, Subject};
 use vdo_api::names::{CPI_NAMESPACE, KUBE_SYSTEM};
 use vdo_plan::Object;
+use vdo_plan::rights::{role_ref, rule};
 
 use super::workload::LEASE;
 use super::{anywhere, here, within};
@@ -69,7 +68,7 @@ pub fn objects() -> Vec<Object> {
     };
     let cluster_binding = ClusterRoleBinding {
         metadata: anywhere(CLUSTER_ROLE),
-        role_ref: reference("ClusterRole", CLUSTER_ROLE),
+        role_ref: role_ref("ClusterRole", CLUSTER_ROLE),
         subjects: Some(vec![subject()]),
     };
     let role = |namespace: &str, name: &str, rules: Vec<PolicyRule>| Role {
@@ -78,7 +77,7 @@ pub fn objects() -> Vec<Object> {
     };
     let binding = |namespace: &str, name: &str, role: &str| RoleBinding {
         metadata: within(namespace, name),
-        role_ref: reference("Role", role),
+        role_ref: role_ref("Role", role),
         subjects: Some(vec![subject()]),
     };
     let account = ServiceAccount { metadata: here(ACCOUNT), ..ServiceAccount::default() };
@@ -92,24 +91,6 @@ pub fn objects() -> Vec<Object> {
         Object::new(&binding(KUBE_SYSTEM, LEASE_ROLE, LEASE_ROLE)),
         Object::new(&binding(KUBE_SYSTEM, AUTHENTICATION, "extension-apiserver-authentication-reader")),
     ]
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
-    let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-    PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(owned(resources)),
-        verbs: owned(verbs),
-        ..PolicyRule::default()
-    }
-}
-
-fn reference(kind: &str, name: &str) -> RoleRef {
-    RoleRef {
-        api_group: "rbac.authorization.k8s.io".to_owned(),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-    }
 }
 
 fn subject() -> Subject {

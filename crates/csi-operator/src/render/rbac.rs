@@ -3,11 +3,10 @@
 //! Leases, its ConfigMaps and its own bookkeeping are granted in its namespace only. CRDs are read and overwritten by
 //! name; only their creation cannot be pinned, as the driver creates by a plain POST.
 
-use k8s_openapi::api::rbac::v1::{
-    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
-};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, Subject};
 use vdo_api::names::CSI_NAMESPACE;
 use vdo_plan::Object;
+use vdo_plan::rights::{role_ref, rule};
 
 use super::{CONTROLLER, NODE, cluster_wide, namespaced};
 use crate::inputs::Snapshots;
@@ -60,13 +59,13 @@ pub(super) fn build(snapshots: Snapshots) -> Vec<Object> {
         }));
         objects.push(Object::new(&ClusterRoleBinding {
             metadata: cluster_wide(role),
-            role_ref: reference("ClusterRole", role),
+            role_ref: role_ref("ClusterRole", role),
             subjects: Some(vec![subject(account)]),
         }));
         objects.push(Object::new(&Role { metadata: namespaced(role), rules: Some(in_namespace) }));
         objects.push(Object::new(&RoleBinding {
             metadata: namespaced(role),
-            role_ref: reference("Role", role),
+            role_ref: role_ref("Role", role),
             subjects: Some(vec![subject(account)]),
         }));
     }
@@ -131,23 +130,6 @@ fn node_in_namespace() -> Vec<PolicyRule> {
 
 fn words(of: &[&str]) -> Vec<String> {
     of.iter().map(|&word| word.to_owned()).collect()
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
-    PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(words(resources)),
-        verbs: words(verbs),
-        ..PolicyRule::default()
-    }
-}
-
-fn reference(kind: &str, name: &str) -> RoleRef {
-    RoleRef {
-        api_group: "rbac.authorization.k8s.io".to_owned(),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-    }
 }
 
 fn subject(account: &str) -> Subject {
