@@ -1,113 +1,58 @@
-//! The five steps of a pass, and the loop around them.
+//! The program: the pass that both drivers share, with what the cloud provider adds.
 
-use std::time::Duration;
-
-use vdo_api::names::{CPI, CPI_FINALIZER, CPI_MANAGER};
-use vdo_api::{Truth, VDOConfig};
-use vdo_plan::driver::{Plan, StatusPart};
-use vdo_runtime::deeds::{self, Deeds, Hands};
-use vdo_runtime::events::{Reporter, Weight};
-use vdo_runtime::journal::JournalStore;
-use vdo_runtime::lease::LeaseKeeper;
+use serde_json::{Value, json};
+use vdo_api::names::{CPI_FINALIZER, CPI_MANAGER};
+use vdo_compat::Driver;
+use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart};
+use vdo_runtime::driver::{DriverOperator, DriverPass};
+use vdo_runtime::own::{OwnObjects, Owner};
 use vdo_runtime::run::Ending;
-use vdo_runtime::serve::{Health, serve};
-use vdo_runtime::status::apply_status;
-use vdo_runtime::telemetry::{Metrics, start_logging};
-use vdo_runtime::{Cluster, PassError, Revisit, Standing, Wake, Watches, run, traces};
+use vdo_runtime::{Cluster, Operator};
 
 use crate::args::Args;
 use crate::observe::{OWNER, Observed, Watched, observe};
-use crate::{plan, status};
-
-/// How soon a pass looks again while a roll-out or a removal is under way and nothing wakes it.
-const WATCHFUL: Duration = Duration::from_secs(30);
-/// How soon a pass looks again for a watch that lags behind our own write.
-const CATCHING_UP: Duration = Duration::from_secs(2);
-
-struct Context {
-    cluster: Cluster,
-    args: Args,
-    watched: Watched,
-    store: JournalStore,
-    reporter: Reporter,
-}
+use crate::{plan, releases};
 
 /// Runs until told to stop.
 pub async fn operate(args: Args) -> Result<Ending, String> {
-    start_logging(args.shared.log_format, &args.shared.log)?;
-    let version = env!("CARGO_PKG_VERSION");
-    let cluster = Cluster::connect(CPI_MANAGER, version).await.map_err(|fault| fault.to_string())?;
-    let wake = Wake::new();
-    let watches = Watches::new(&wake);
-    let metrics = Metrics::new(CPI_MANAGER, version).map_err(|error| error.to_string())?;
-    let health = Health::new(&cluster, watches.pulses(), metrics);
-    serve(args.shared.listen, health.clone())
-        .await
-        .map_err(|error| format!("{}: {error}", args.shared.listen))?;
-    let context = Context {
-        watched: Watched::new(&cluster, &watches, &args),
-        store: JournalStore::new(&cluster, &args.shared.namespace, CPI, CPI_MANAGER),
-        reporter: Reporter { operator: CPI_MANAGER.to_owned(), pod: args.shared.pod_name.clone() },
-        cluster: cluster.clone(),
-        args: args.clone(),
-    };
-    let lease = LeaseKeeper::start(&cluster, args.shared.lease(CPI_MANAGER));
-    Ok(run(&cluster, lease, &wake, &health, async |standing| pass(&context, standing).await, async || {})
-        .await)
+    let operator = Operator::start(CPI_MANAGER, env!("CARGO_PKG_VERSION"), &args.shared).await?;
+    let cpi = Cpi { watched: Watched::new(&operator.cluster, &operator.watches, &args) };
+    let driver = DriverPass::new(&operator, &args.shared, args.rollout_deadline_seconds, cpi);
+    Ok(operator.lead(async |standing| driver.pass(standing).await, async || {}).await)
 }
 
-async fn pass(ctx: &Context, standing: Standing) -> Result<Revisit, PassError> {
-    let Some(snapshot) = observe(&ctx.cluster, &ctx.watched, &ctx.store, &ctx.args, standing).await? else {
-        let lags = ctx.watched.own.lagging().is_some();
-        return Ok(if lags { Revisit::within(CATCHING_UP) } else { Revisit::at_leisure() });
-    };
-    let observed = snapshot.observed;
-    let plan = plan::plan(&observed);
-    let hands =
-        Hands { cluster: &ctx.cluster, manager: CPI_MANAGER, finalizer: CPI_FINALIZER, store: &ctx.store };
-    let config = observed.scene.config.clone();
-    let look_again = async || Ok(!traces::any_labelled(&ctx.cluster, OWNER.namespace, OWNER.driver).await?);
-    let outcome = deeds::make(&hands, config, snapshot.journal, &plan.deeds, look_again).await;
-    ctx.watched.own.note(&outcome.objects);
-    report(ctx, &observed, &plan, &outcome).await?;
-    Ok(revisit(&plan, &outcome))
+struct Cpi {
+    watched: Watched,
 }
 
-/// One status write, if there is anything new to say, and an event if the verdict changed.
-async fn report(ctx: &Context, observed: &Observed, plan: &Plan, outcome: &Deeds) -> Result<(), PassError> {
-    let Some(config) = outcome.config.as_ref().filter(|_| plan.decision.step.reports()) else {
-        return Ok(());
-    };
-    let part = plan.status(&observed.scene, outcome.complete());
-    if !is_news(&observed.scene.config, &part) {
-        return Ok(());
+impl DriverOperator for Cpi {
+    type Observed = Observed;
+
+    const DRIVER: Driver = Driver::Cpi;
+    const OWNER: Owner = OWNER;
+    const FINALIZER: &'static str = CPI_FINALIZER;
+
+    fn own(&self) -> &OwnObjects {
+        &self.watched.own
     }
-    let written = apply_status(&ctx.cluster, CPI_MANAGER, config, &status::part(&part))
-        .await
-        .map_err(PassError::report("the VDOConfig"))?;
-    let before = observed.scene.config.status.as_ref();
-    let before = before.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
-    if before.is_none_or(|old| old.status != part.ready.status || old.reason != part.ready.reason) {
-        let weight = if part.ready.status == Truth::True { Weight::Normal } else { Weight::Warning };
-        ctx.reporter
-            .emit(&ctx.cluster, &written, weight, part.reason, "Reconcile", &part.ready.message)
-            .await;
-        tracing::info!(reason = part.ready.reason, message = part.ready.message, "CPI");
-    }
-    Ok(())
-}
 
-/// Whether the part differs from what is stored.
-fn is_news(config: &VDOConfig, part: &StatusPart) -> bool {
-    let status = config.status.as_ref();
-    let record = status.and_then(|s| s.cpi.as_ref()).map(|cpi| &cpi.record);
-    let ready = status.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
-    record != Some(&part.record) || ready != Some(&part.ready)
-}
-
-fn revisit(plan: &Plan, outcome: &Deeds) -> Revisit {
-    if !outcome.complete() {
-        return Revisit::within(CATCHING_UP);
+    fn is_image(image: &str) -> bool {
+        releases::is_image(image)
     }
-    if plan.waits() { Revisit::within(WATCHFUL) } else { Revisit::at_leisure() }
+
+    async fn observe(&self, cluster: &Cluster, scene: Scene) -> Option<Observed> {
+        Some(observe(cluster, &self.watched, scene).await)
+    }
+
+    fn render(observed: &Observed) -> Rendered {
+        plan::render(observed)
+    }
+
+    fn plan(observed: &Observed) -> Plan {
+        plan::plan(observed)
+    }
+
+    fn status(_: &Observed, part: &StatusPart) -> Value {
+        json!({ "cpi": part.record, "conditions": [part.ready] })
+    }
 }

@@ -22,12 +22,6 @@ pub fn render(observed: &Observed) -> Rendered {
     rendered(observed, &mut Vec::new())
 }
 
-/// Whether nothing of ours is there yet: the moment to look for somebody else's.
-pub fn is_first(observed: &Observed) -> bool {
-    let view = observed.scene.view();
-    !view.records.cpi.occupied() && observed.scene.journal.is_clear() && view.wants.cpi && !view.deleting
-}
-
 fn rendered(observed: &Observed, findings: &mut Vec<Finding>) -> Rendered {
     let releases = observed.scene.releases();
     let mut revision = |release: Option<Release>| match resolve(observed, release?) {

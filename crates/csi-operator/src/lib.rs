@@ -2,7 +2,8 @@
 //!
 //! Start with [`plan`] (one pass, decided), then [`inputs`] (the spec and what was found, checked), [`render`]
 //! (checked values to a revision) and [`stages`] (how much of it may be applied now, and whether it works).
-//! [`observe`] and [`pass`] are the shell around them. [`releases`] is the table of what differs between driver
+//! [`observe`] and [`pass`] are the shell around them; how both driver operators go about a pass is in
+//! `vdo-runtime::driver`. [`releases`] is the table of what differs between driver
 //! releases, [`gcfg`] the format of the driver's configuration.
 //!
 //! **Invariant:** but for the shell everything is pure: no client, no clock, no environment. `render` is total and gives the
@@ -11,7 +12,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod args;
-pub mod checks;
 pub mod gcfg;
 pub mod inputs;
 pub mod judge;
@@ -22,4 +22,3 @@ pub mod reasons;
 pub mod releases;
 pub mod render;
 pub mod stages;
-pub mod status;

@@ -1,4 +1,4 @@
-//! Everything that a pass reads: the VDOConfig and the journal live, the rest from the watches.
+//! What only the storage driver's operator watches, and what a pass makes of it.
 
 use std::sync::OnceLock;
 
@@ -6,32 +6,25 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::api::storage::v1::CSINode;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
-use vdo_api::VDOConfig;
 use vdo_api::names::{CLUSTER_ID_CONFIG_MAP, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, KUBE_SYSTEM};
-use vdo_compat::Driver;
 use vdo_plan::driver::Scene;
 use vdo_plan::foreign::Traces;
-use vdo_plan::order::Look;
 use vdo_plan::vcenter::VcenterFacts;
 use vdo_plan::{ObjectRef, Reading};
-use vdo_runtime::clock::{Monotonic, monotonic, wall};
-use vdo_runtime::journal::{JournalStore, Stored};
+use vdo_runtime::clock::{Monotonic, monotonic};
 use vdo_runtime::node::{SlimNode, node_row};
 use vdo_runtime::own::{Extra, OwnObjects, Owner};
 use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow, pod_row};
 use vdo_runtime::vcenters::VcenterWatches;
-use vdo_runtime::{Cluster, PassError, Rows, Selector, Standing, Watches, status, traces, volumes};
+use vdo_runtime::{Cluster, Rows, Selector, Watches, volumes};
 
 use crate::args::Args;
 use crate::gcfg;
 use crate::inputs::cluster_id::{DRIVERS_CONFIG_MAP, DRIVERS_KEY};
 use crate::inputs::{self, ClusterIdSources};
-use crate::releases::is_image;
 use crate::render::{CONFIG_KEY, CONTROLLER, NODE};
-use crate::stages::{Crd, SYNCER_LEASE, TOPOLOGY_CRD};
-use crate::{plan, stages};
+use crate::stages::{self, Crd, SYNCER_LEASE, TOPOLOGY_CRD};
 
 /// Who makes the storage driver's objects.
 pub const OWNER: Owner = Owner { driver: CSI, namespace: CSI_NAMESPACE, manager: CSI_MANAGER };
@@ -44,13 +37,10 @@ pub const CLUSTER_ID_KEY: &str = "clusterID";
 
 /// Everything that is watched.
 pub struct Watched {
-    /// Only their changes count; they are read live.
-    _configs: Rows<Option<String>>,
     /// VsphereCloudConfigs and what they refer to.
     pub vcenters: VcenterWatches,
     /// Our own objects.
     pub own: OwnObjects,
-    lookout: traces::Lookout,
     pods: Rows<PodRow>,
     syncer: Rows<LeaseRow>,
     crds: [Rows<Crd>; 2],
@@ -72,19 +62,12 @@ impl Watched {
             watches.watch(name, api, Selector::name(name), |crd| Some(progress_of(crd)))
         };
         Watched {
-            _configs: watches.watch_guarded(
-                "vdoconfigs",
-                Api::<DeserializeGuard<VDOConfig>>::namespaced(client(), &args.shared.namespace),
-                Selector::all(),
-                |config| Some(config.ok().and_then(ResourceExt::resource_version)),
-            ),
             vcenters: VcenterWatches::watch(
                 cluster,
                 watches,
                 &args.shared.namespace,
                 &args.shared.kube_system_secrets,
             ),
-            lookout: traces::Lookout::new(CSI, is_image),
             own: OwnObjects::watch(
                 cluster,
                 watches,
@@ -145,11 +128,7 @@ impl Watched {
         ClusterIdSources {
             recorded: self.vcenters.data(CLUSTER_ID_CONFIG_MAP, CLUSTER_ID_KEY),
             drivers_own: self.drivers_cluster_id.one(&key(DRIVERS_CONFIG_MAP)),
-            earlier_secret: match self.earlier_secret.one(&key(EARLIER_SECRET)) {
-                Reading::Present(id) => Reading::from(id),
-                Reading::Absent => Reading::Absent,
-                Reading::Unreadable(why) => Reading::Unreadable(why),
-            },
+            earlier_secret: self.earlier_secret.one(&key(EARLIER_SECRET)).and_then(Reading::from),
             kube_system: self.kube_system_uid(cluster).await,
         }
     }
@@ -213,68 +192,36 @@ pub struct Observed {
     pub cluster: inputs::Cluster,
     /// Where a cluster id may be found.
     pub cluster_id: ClusterIdSources,
-    /// What was looked for before the first write; `None` once something of ours is there.
-    pub traces: Option<Traces>,
     /// The driver from outside.
     pub site: Site,
 }
 
-/// What a pass needs besides: the versions that its writes carry.
-pub struct Snapshot {
-    /// What is decided on.
-    pub observed: Observed,
-    /// The journal with its version.
-    pub journal: Stored,
+impl AsRef<Scene> for Observed {
+    fn as_ref(&self) -> &Scene {
+        &self.scene
+    }
 }
 
-/// Reads everything. `None` when no VDOConfig is there, when the nodes were not listed yet, or when a watch does not
-/// yet show our own last write.
-pub async fn observe(
-    cluster: &Cluster,
-    watched: &Watched,
-    store: &JournalStore,
-    args: &Args,
-    standing: Standing,
-) -> Result<Option<Snapshot>, PassError> {
-    if let Some(object) = watched.own.lagging() {
-        tracing::debug!(%object, "waits for the watch to show our own write");
-        return Ok(None);
+impl AsMut<Scene> for Observed {
+    fn as_mut(&mut self) -> &mut Scene {
+        &mut self.scene
     }
-    let Some(known) = watched.cluster().present().cloned() else { return Ok(None) };
-    let config = status::fetch_active(cluster, &args.shared.namespace)
-        .await
-        .map_err(PassError::observe("the VDOConfigs"))?;
-    let Some(config) = config else { return Ok(None) };
-    let journal = store.fetch().await.map_err(|error| PassError::Observe {
-        object: "the journal".to_owned(),
-        source: error.into_fault(),
-    })?;
-    let leaving = config.metadata.deletion_timestamp.is_some() || !config.spec.wants_csi();
-    let vcenter = config.spec.csi_vcenters().first().map(|name| watched.vcenters.facts(name));
-    let scene = Scene {
-        driver: Driver::Csi,
-        now: wall(),
-        holder: args.shared.pod_name.clone(),
-        deadline_seconds: args.rollout_deadline_seconds,
-        journal: journal.journal.clone(),
-        rows: watched.own.reading(),
-        others: Look::Nothing,
-        volumes: if leaving { volumes::needing(cluster, CSI_DRIVER_NAME).await } else { Reading::Absent },
-        quarantined: standing.is_quarantined(),
-        config,
-    };
-    let mut observed = Observed {
+}
+
+/// Completes what both drivers have in common. `None` while the nodes were not listed yet.
+pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> Option<Observed> {
+    let known = watched.cluster().present().cloned()?;
+    if scene.is_leaving() {
+        scene.volumes = volumes::needing(cluster, CSI_DRIVER_NAME).await;
+    }
+    let vcenter = scene.config.spec.csi_vcenters().first().map(|name| watched.vcenters.facts(name));
+    Some(Observed {
         scene,
         vcenter,
         cluster: known,
         cluster_id: watched.cluster_id(cluster).await,
-        traces: None,
         site: site(watched, monotonic()),
-    };
-    if plan::is_first(&observed) {
-        observed.traces = Some(look_around(cluster, watched, &observed).await);
-    }
-    Ok(Some(Snapshot { observed, journal }))
+    })
 }
 
 fn site(watched: &Watched, now: Monotonic) -> Site {
@@ -301,9 +248,8 @@ fn site(watched: &Watched, now: Monotonic) -> Site {
     }
 }
 
-/// Before the first write: who else is here, and are the names free?
-async fn look_around(cluster: &Cluster, watched: &Watched, observed: &Observed) -> Traces {
-    let mut traces = watched.lookout.look(cluster, targets(observed)).await;
+/// A node on which another build of the driver is registered is a trace of it.
+pub fn add_traces(observed: &Observed, traces: &mut Traces) {
     match (&mut traces.others, &observed.site.registered) {
         (Reading::Present(found), Reading::Present(nodes)) => {
             found.extend(nodes.iter().map(|node| ObjectRef {
@@ -316,14 +262,4 @@ async fn look_around(cluster: &Cluster, watched: &Watched, observed: &Observed) 
         (Reading::Present(_), Reading::Unreadable(why)) => traces.others = Reading::Unreadable(why.clone()),
         (_, _) => {}
     }
-    traces
-}
-
-/// The objects that the first roll-out would write.
-fn targets(observed: &Observed) -> Vec<ObjectRef> {
-    let wanted = plan::render(observed).wanted;
-    wanted
-        .iter()
-        .flat_map(|revision| revision.objects().map(|o| o.reference().clone()).collect::<Vec<_>>())
-        .collect()
 }

@@ -4,7 +4,6 @@ use vdo_compat::Release;
 use vdo_plan::driver::{Plan, Rendered};
 use vdo_plan::{Finding, Reading, Revision};
 
-use crate::checks;
 use crate::inputs::{ClusterId, Facts, Inputs, cluster_id};
 use crate::judge::Judgement;
 use crate::observe::Observed;
@@ -12,7 +11,7 @@ use crate::render;
 
 /// Decides one pass. Total: every branch ends in the same `Plan`.
 pub fn plan(observed: &Observed) -> Plan {
-    let mut findings = checks::run(observed);
+    let mut findings = Vec::new();
     let rendered = rendered(observed, &mut findings);
     Plan::new(&observed.scene, &Judgement::of(observed), findings, &rendered)
 }
@@ -22,16 +21,10 @@ pub fn render(observed: &Observed) -> Rendered {
     rendered(observed, &mut Vec::new())
 }
 
-/// Whether nothing of ours is there yet: the moment to look for somebody else's.
-pub fn is_first(observed: &Observed) -> bool {
-    let view = observed.scene.view();
-    !view.records.csi.occupied() && observed.scene.journal.is_clear() && view.wants.csi && !view.deleting
-}
-
 /// The cluster id to record before anything is written that carries it. Recorded once, it never changes; while the plan
 /// writes nothing, as beside somebody else's installation, nothing is recorded either.
 pub fn cluster_id_to_record(observed: &Observed, plan: &Plan) -> Option<String> {
-    if !is_first(observed) || plan.deeds.is_empty() {
+    if !observed.scene.is_first() || plan.deeds.is_empty() {
         return None;
     }
     let chosen: ClusterId = cluster_id::choose(&observed.cluster_id).ok()?;

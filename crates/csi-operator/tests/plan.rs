@@ -49,16 +49,16 @@ fn observed(field: &Field, others: Vec<ObjectRef>) -> Observed {
             rows: Reading::Present(Rows::new()),
             others: Look::Nothing,
             volumes: Reading::Absent,
+            traces: Some(Traces {
+                platform: Reading::Present(Platform::Plain),
+                others: Reading::Present(others),
+                taken: Reading::Present(Vec::new()),
+            }),
             quarantined: false,
         },
         vcenter: Some(field.vcenter_facts()),
         cluster: field.cluster.clone(),
         cluster_id: field.cluster_id.clone(),
-        traces: Some(Traces {
-            platform: Reading::Present(Platform::Plain),
-            others: Reading::Present(others),
-            taken: Reading::Present(Vec::new()),
-        }),
         site: Site {
             controller: None,
             node: None,

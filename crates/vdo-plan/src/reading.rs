@@ -28,6 +28,15 @@ impl<T> Reading<T> {
             Reading::Unreadable(why) => Reading::Unreadable(why),
         }
     }
+
+    /// The reading that the value leads to.
+    pub fn and_then<U>(self, f: impl FnOnce(T) -> Reading<U>) -> Reading<U> {
+        match self {
+            Reading::Present(value) => f(value),
+            Reading::Absent => Reading::Absent,
+            Reading::Unreadable(why) => Reading::Unreadable(why),
+        }
+    }
 }
 
 impl<T> From<Option<T>> for Reading<T> {

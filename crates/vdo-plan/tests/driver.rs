@@ -82,6 +82,7 @@ impl World {
             rows: Reading::Present(Rows::new()),
             others: Look::Nothing,
             volumes: Reading::Absent,
+            traces: None,
             quarantined: false,
         };
         let mut world = World { scene, wanted: revision("1.36.0", "a", "p"), findings: Vec::new() };

@@ -1,7 +1,7 @@
 //! The journal in its Secret: compressed, bounded, and written only over the version that was read.
 
 use std::io::{Read, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -18,6 +18,7 @@ use vdo_plan::journal::Journal;
 
 use crate::client::{Cluster, READ_DEADLINE, built};
 use crate::fault::KubeFault;
+use crate::watch::lock;
 
 /// The type of the Secret, by which it is told from credentials.
 const SECRET_TYPE: &str = "vdo.vmware.com/journal";
@@ -99,6 +100,8 @@ pub struct JournalStore {
     manager: String,
     /// The key of a journal that is not stored yet, so that it is the same in every pass until it is.
     fresh_key: OnceLock<Vec<u8>>,
+    /// What was read or written last; none after a write whose end is not known.
+    last: Mutex<Option<Stored>>,
 }
 
 impl JournalStore {
@@ -110,11 +113,23 @@ impl JournalStore {
             name: names::journal(driver),
             manager: manager.to_owned(),
             fresh_key: OnceLock::new(),
+            last: Mutex::default(),
         }
+    }
+
+    /// The journal as we read or wrote it last. We are the only ones who write it; whoever acts on it reads it live.
+    pub fn last(&self) -> Option<Stored> {
+        lock(&self.last).clone()
     }
 
     /// Reads it. Without a Secret it is empty but for a random key, and nothing is written.
     pub async fn fetch(&self) -> Result<Stored, JournalError> {
+        let read = self.read().await;
+        *lock(&self.last) = read.as_ref().ok().cloned();
+        read
+    }
+
+    async fn read(&self) -> Result<Stored, JournalError> {
         let request =
             built(self.path().get(&self.name, &GetParams::default())).map_err(|fault| self.failed(fault))?;
         match self.cluster.send::<Secret>(READ_DEADLINE, request).await {
@@ -130,6 +145,13 @@ impl JournalStore {
     /// Writes `journal` in the place of `seen`. If somebody wrote since, the fault is `Conflict`, and nothing
     /// is written.
     pub async fn store(&self, seen: &Stored, journal: &Journal) -> Result<Stored, JournalError> {
+        *lock(&self.last) = None;
+        let stored = self.replace(seen, journal).await?;
+        *lock(&self.last) = Some(stored.clone());
+        Ok(stored)
+    }
+
+    async fn replace(&self, seen: &Stored, journal: &Journal) -> Result<Stored, JournalError> {
         let packed =
             pack(journal).map_err(|why| JournalError::Unreadable { name: self.name.clone(), why })?;
         if packed.len() > STORED_LIMIT {

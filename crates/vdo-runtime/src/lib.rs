@@ -1,7 +1,8 @@
 //! What every operator is made of, apart from its decisions: the one loop, watches, leadership, writing
 //! objects and status, the journal, logs, metrics and probes.
 //!
-//! Start with [`run`] (the loop and what a pass may do), then [`watch`] (what is seen), [`lease`] (who may
+//! Start with [`operator`] (how one starts), [`run`] (the loop and what a pass may do) and [`driver`] (the pass
+//! that both driver operators share), then [`watch`] (what is seen), [`lease`] (who may
 //! act), [`client`] (deadlines and the quarantine) and [`apply`] (what is written). [`rows`] and [`node`] say
 //! what is kept of each object; [`status`], [`journal`] and [`events`] are how results are written down.
 //! Everything runs on one thread, on tokio's `current_thread` runtime.
@@ -16,12 +17,15 @@
 pub mod apply;
 pub mod client;
 pub mod clock;
+pub mod configs;
 pub mod deeds;
+pub mod driver;
 pub mod events;
 pub mod fault;
 pub mod journal;
 pub mod lease;
 pub mod node;
+pub mod operator;
 pub mod own;
 pub mod rows;
 pub mod run;
@@ -38,6 +42,7 @@ pub mod watch;
 
 pub use client::Cluster;
 pub use fault::{KubeFault, Retry};
+pub use operator::Operator;
 pub use run::{PassError, Revisit, Standing, run};
 pub use wake::Wake;
 pub use watch::{Rows, Selector, Watches};

@@ -6,9 +6,6 @@ use kube::core::{DeserializeGuard, NamespaceResourceScope, ObjectList, Request};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use vdo_api::VDOConfig;
-use vdo_api::names::{CPI_FINALIZER, CSI_FINALIZER};
-use vdo_plan::order::{Contender, active};
 
 use crate::client::{Cluster, READ_DEADLINE, built};
 use crate::fault::KubeFault;
@@ -56,26 +53,6 @@ where
             return Ok(listed);
         }
     }
-}
-
-/// The VDOConfig that counts: one that bears our finalizer, else the oldest, then the lowest name.
-pub async fn fetch_active(cluster: &Cluster, namespace: &str) -> Result<Option<VDOConfig>, KubeFault> {
-    let mut configs = fetch_all::<VDOConfig>(cluster, namespace).await?.objects;
-    let chosen = {
-        let contender = |config: &'_ VDOConfig| {
-            let finalizer = config.finalizers().iter().any(|f| f == CPI_FINALIZER || f == CSI_FINALIZER);
-            (finalizer, config.metadata.creation_timestamp.as_ref().map(|time| time.0))
-        };
-        let contenders: Vec<Contender<'_, _>> = configs
-            .iter()
-            .map(|config| {
-                let (finalizer, created) = contender(config);
-                Contender { finalizer, created, name: config.metadata.name.as_deref().unwrap_or_default() }
-            })
-            .collect();
-        active(&contenders)
-    };
-    Ok(chosen.map(|index| configs.swap_remove(index)))
 }
 
 /// Writes an operator's whole part of a status. What it leaves out of its part is removed; what others wrote

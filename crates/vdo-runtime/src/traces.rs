@@ -10,17 +10,28 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use vdo_api::names::DRIVER_LABEL;
-use vdo_plan::foreign::{Platform, Traces};
+use vdo_plan::foreign::{Platform, Traces, foreign};
 use vdo_plan::{ObjectRef, Reading};
 
 use crate::apply::resource_of;
 use crate::client::Cluster;
 use crate::clock::{Monotonic, monotonic};
 use crate::fault::KubeFault;
+use crate::run::LONGEST;
 use crate::watch::lock;
 
-/// How long a look around counts, while a driver waits for something else before its first write.
+/// How long a look around counts when something is about to be written, or when somebody was there: once he is gone,
+/// nobody should wait for long.
 const LOOK_COUNTS: Duration = Duration::from_secs(20);
+
+/// How new a look must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Something may be written after it.
+    Certainty,
+    /// Only to say who was there: while nobody was, an old look does.
+    Word,
+}
 
 /// Looks around before a driver's first write, and not anew in every pass that waits.
 pub struct Lookout {
@@ -36,11 +47,11 @@ impl Lookout {
     }
 
     /// What is there, given the objects that would be written. Another list of objects is a new look.
-    pub async fn look(&self, cluster: &Cluster, targets: Vec<ObjectRef>) -> Traces {
+    pub async fn look(&self, cluster: &Cluster, targets: Vec<ObjectRef>, need: Need) -> Traces {
         let now = monotonic();
         let last = lock(&self.last).clone();
         if let Some((at, looked_for, traces)) = last
-            && now.saturating_duration_since(at) < LOOK_COUNTS
+            && now.saturating_duration_since(at) < counts_for(need, &traces)
             && looked_for == targets
         {
             return traces;
@@ -52,6 +63,13 @@ impl Lookout {
         };
         *lock(&self.last) = Some((now, targets, traces.clone()));
         traces
+    }
+}
+
+fn counts_for(need: Need, traces: &Traces) -> Duration {
+    match need {
+        Need::Word if foreign("", traces).is_none() => LONGEST,
+        Need::Word | Need::Certainty => LOOK_COUNTS,
     }
 }
 

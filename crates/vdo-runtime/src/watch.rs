@@ -298,11 +298,7 @@ impl<R> Rows<R> {
 impl<R: Clone> Rows<R> {
     /// A copy of one row.
     pub fn one(&self, key: &str) -> Reading<R> {
-        match self.with(|view| view.of(key).cloned()) {
-            Reading::Present(row) => Reading::from(row),
-            Reading::Absent => Reading::Absent,
-            Reading::Unreadable(why) => Reading::Unreadable(why),
-        }
+        self.with(|view| view.of(key).cloned()).and_then(Reading::from)
     }
 
     /// A copy of all rows.

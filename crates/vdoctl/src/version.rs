@@ -3,7 +3,7 @@
 use serde::Serialize;
 use vdo_api::VDOConfig;
 use vdo_plan::Reading;
-use vdo_runtime::status::fetch_active;
+use vdo_runtime::configs::fetch_active;
 use vdo_runtime::{Cluster, KubeFault};
 
 use crate::observe::operators;

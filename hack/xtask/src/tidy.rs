@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vdo-compat", &[]),
     ("vsphere-client", &[]),
     ("vdo-plan", &["vdo-api", "vdo-compat"]),
-    ("vdo-runtime", &["vdo-api", "vdo-plan"]),
+    ("vdo-runtime", &["vdo-api", "vdo-compat", "vdo-plan"]),
     ("vdo-core", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime", "vsphere-client"]),
     ("cpi-operator", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime"]),
     ("csi-operator", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime"]),

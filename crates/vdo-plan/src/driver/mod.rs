@@ -18,6 +18,7 @@ use vdo_api::VDOConfig;
 use vdo_api::status::Phase;
 use vdo_compat::{Driver, Release};
 
+use crate::foreign::{Traces, foreign};
 use crate::journal::Journal;
 use crate::object::{Object, ObjectRef};
 use crate::order::{self, Candidates, Decision, Held, Look, Objects, Progress, Seen, View};
@@ -101,8 +102,19 @@ pub struct Scene {
     pub others: Look,
     /// Volumes of the driver; only CSI looks.
     pub volumes: Reading<Vec<String>>,
+    /// What was looked for before the first write; `None` once something of ours is there.
+    pub traces: Option<Traces>,
     /// Whether a predecessor's request may still be under way.
     pub quarantined: bool,
+}
+
+/// Whether this VDOConfig lets the driver go, by its own end or by its spec.
+pub fn is_leaving(config: &VDOConfig, driver: Driver) -> bool {
+    let wanted = match driver {
+        Driver::Cpi => config.spec.wants_cpi(),
+        Driver::Csi => config.spec.wants_csi(),
+    };
+    config.metadata.deletion_timestamp.is_some() || !wanted
 }
 
 /// The releases to render for this pass.
@@ -136,6 +148,18 @@ impl Scene {
             wanted: order::wanted_release(self.driver, &view),
             fallback: order::fallback_release(self.driver, &view),
         }
+    }
+
+    /// Whether nothing of ours is there yet: the moment to look for somebody else's.
+    pub fn is_first(&self) -> bool {
+        let view = self.view();
+        let wanted = *view.wants.of(self.driver);
+        !view.records.of(self.driver).occupied() && self.journal.is_clear() && wanted && !view.deleting
+    }
+
+    /// Whether the driver is to go, with the VDOConfig or alone.
+    pub fn is_leaving(&self) -> bool {
+        is_leaving(&self.config, self.driver)
     }
 
     /// Until when the user paused everything, if that is still to come.
@@ -209,6 +233,7 @@ impl Plan {
     pub fn new(scene: &Scene, judge: &dyn Judge, mut findings: Vec<Finding>, rendered: &Rendered) -> Self {
         let view = scene.view();
         let record = view.records.of(scene.driver);
+        findings.extend(scene.traces.as_ref().and_then(|traces| foreign(scene.driver.name(), traces)));
         let worst = findings.iter().map(|finding| finding.verdict).max();
         if let Some(until) = scene.paused_until() {
             findings.push(Finding::hands_off(

@@ -29,6 +29,7 @@ fn scene() -> Scene {
         rows: Reading::Absent,
         others: Look::Nothing,
         volumes: Reading::Absent,
+        traces: None,
         quarantined: false,
     }
 }

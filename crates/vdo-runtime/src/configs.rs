@@ -1,0 +1,116 @@
+//! The VDOConfig that counts: as the watch shows it, and live.
+
+use std::sync::Mutex;
+
+use kube::core::DeserializeGuard;
+use kube::{Api, ResourceExt};
+use vdo_api::VDOConfig;
+use vdo_api::names::{CPI_FINALIZER, CSI_FINALIZER};
+use vdo_plan::Reading;
+use vdo_plan::order::{Contender, active};
+
+use crate::client::Cluster;
+use crate::fault::KubeFault;
+use crate::status::fetch_all;
+use crate::watch::{Rows, Selector, Watches, lock};
+
+/// The VDOConfigs of the operators' namespace.
+pub struct Configs {
+    rows: Rows<Option<VDOConfig>>,
+    namespace: String,
+    /// What a live read or a write of ours answered last: newer than the watch for a moment.
+    latest: Mutex<Option<VDOConfig>>,
+}
+
+impl Configs {
+    /// Begins to watch them.
+    pub fn watch(cluster: &Cluster, watches: &Watches, namespace: &str) -> Self {
+        let rows = watches.watch_guarded(
+            "vdoconfigs",
+            Api::<DeserializeGuard<VDOConfig>>::namespaced(cluster.client().clone(), namespace),
+            Selector::all(),
+            |config| Some(config.ok().map(without_field_owners)),
+        );
+        Configs { rows, namespace: namespace.to_owned(), latest: Mutex::default() }
+    }
+
+    /// The one that counts, as far as it is known without asking.
+    pub fn seen(&self) -> Reading<VDOConfig> {
+        let configs = self.rows.with(|view| view.rows().flatten().cloned().collect::<Vec<_>>());
+        configs.and_then(|configs| Reading::from(choose(configs))).map(|shown| {
+            let latest = lock(&self.latest).clone();
+            let newer = latest.filter(|it| it.metadata.uid == shown.metadata.uid && is_newer(it, &shown));
+            newer.unwrap_or(shown)
+        })
+    }
+
+    /// The one that counts, read live.
+    pub async fn fetch(&self, cluster: &Cluster) -> Result<Option<VDOConfig>, KubeFault> {
+        let config = fetch_active(cluster, &self.namespace).await?;
+        self.note(config.as_ref());
+        Ok(config)
+    }
+
+    /// Remembers what a write of ours answered.
+    pub fn note(&self, answered: Option<&VDOConfig>) {
+        *lock(&self.latest) = answered.map(without_field_owners);
+    }
+}
+
+/// Nobody decides on who owns which field, and it is half of the object.
+fn without_field_owners(config: &VDOConfig) -> VDOConfig {
+    let mut config = config.clone();
+    config.metadata.managed_fields = None;
+    config
+}
+
+/// The VDOConfig of this namespace that counts, read live.
+pub async fn fetch_active(cluster: &Cluster, namespace: &str) -> Result<Option<VDOConfig>, KubeFault> {
+    Ok(choose(fetch_all::<VDOConfig>(cluster, namespace).await?.objects))
+}
+
+/// The VDOConfig that counts: one that bears our finalizer, else the oldest, then the lowest name.
+fn choose(mut configs: Vec<VDOConfig>) -> Option<VDOConfig> {
+    let chosen = {
+        let contender = |config: &'_ VDOConfig| {
+            let finalizer = config.finalizers().iter().any(|f| f == CPI_FINALIZER || f == CSI_FINALIZER);
+            (finalizer, config.metadata.creation_timestamp.as_ref().map(|time| time.0))
+        };
+        let contenders: Vec<Contender<'_, _>> = configs
+            .iter()
+            .map(|config| {
+                let (finalizer, created) = contender(config);
+                Contender { finalizer, created, name: config.metadata.name.as_deref().unwrap_or_default() }
+            })
+            .collect();
+        active(&contenders)
+    };
+    chosen.map(|index| configs.swap_remove(index))
+}
+
+/// Whether the one is a later version than the other, as numbers: the API server's versions of one kind grow.
+fn is_newer(one: &VDOConfig, other: &VDOConfig) -> bool {
+    let version = |config: &VDOConfig| config.metadata.resource_version.as_ref()?.parse::<u64>().ok();
+    match (version(one), version(other)) {
+        (Some(one), Some(other)) => one > other,
+        (_, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(version: &str) -> VDOConfig {
+        let mut config = VDOConfig::new("vdo", serde_json::from_str("{}").unwrap());
+        config.metadata.resource_version = Some(version.to_owned());
+        config
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers_and_an_unknown_one_is_never_newer() {
+        assert!(is_newer(&config("1000"), &config("999")));
+        assert!(!is_newer(&config("999"), &config("999")));
+        assert!(!is_newer(&config("x"), &config("1")));
+    }
+}
