@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+mod tls;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,6 +20,9 @@ use hyper::body::Frame;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tls::Tls;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use vdo_runtime::Cluster;
@@ -351,57 +356,97 @@ fn seen(request: &Request<Bytes>) -> Seen {
     }
 }
 
-/// The server on a loopback port. It can be stopped, and come back on the same port.
+/// The server on a loopback port, over TLS or not. It can go away in two ways, and come back on the same port.
 pub struct Listening {
     pub address: SocketAddr,
     api: Api,
+    tls: Option<Tls>,
     accept: Option<JoinHandle<()>>,
+    /// Connections that were taken and get no answer, also when the server is back: as behind a firewall
+    /// that forgot them.
+    silent: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Listening {
+    /// Over plain HTTP.
     pub async fn start(api: &Api) -> Self {
-        let mut it = Listening { address: "127.0.0.1:0".parse().unwrap(), api: api.clone(), accept: None };
+        Listening::begin(api, None).await
+    }
+
+    /// Over TLS, with a certificate that only [`Listening::cluster`] trusts.
+    pub async fn start_tls(api: &Api) -> Self {
+        Listening::begin(api, Some(Tls::new())).await
+    }
+
+    async fn begin(api: &Api, tls: Option<Tls>) -> Self {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut it = Listening { address, api: api.clone(), tls, accept: None, silent: Arc::default() };
         it.up().await;
         it
     }
 
+    /// Serves; ends an outage of either kind.
     pub async fn up(&mut self) {
-        let listener = tokio::net::TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
-        let api = self.api.clone();
+        let listener = self.listener().await;
+        let (api, tls) = (self.api.clone(), self.tls.clone());
         self.accept = Some(tokio::spawn(async move {
             // Aborting this task drops the set, and with it every connection.
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let api = api.clone();
+                let (api, tls) = (api.clone(), tls.clone());
                 connections.spawn(async move {
-                    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                        let api = api.clone();
-                        async move {
-                            let (parts, body) = request.into_parts();
-                            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                            Ok::<_, Infallible>(api.answer(Request::from_parts(parts, body)).await)
+                    match tls {
+                        None => serve(stream, api).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.acceptor.accept(stream).await {
+                                serve(stream, api).await;
+                            }
                         }
-                    });
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    }
                 });
             }
         }));
     }
 
-    /// Closes the port and breaks every connection.
+    /// Closes the port and breaks every connection: new ones are refused.
     pub async fn down(&mut self) {
-        let accept = self.accept.take().unwrap();
-        accept.abort();
-        let _ = accept.await;
+        if let Some(accept) = self.accept.take() {
+            accept.abort();
+            let _ = accept.await;
+        }
+    }
+
+    /// Breaks every connection; new ones are taken, and then nothing is said.
+    pub async fn mute(&mut self) {
+        let listener = self.listener().await;
+        let silent = self.silent.clone();
+        self.accept = Some(tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                silent.lock().unwrap().push(stream);
+            }
+        }));
+    }
+
+    /// How many connections were taken in silence.
+    pub fn muted(&self) -> usize {
+        self.silent.lock().unwrap().len()
+    }
+
+    /// The port, free of whatever served it.
+    async fn listener(&mut self) -> TcpListener {
+        self.down().await;
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        listener
     }
 
     pub fn cluster(&self) -> Cluster {
-        let uri = format!("http://{}", self.address).parse().unwrap();
-        Cluster::with_config(kube::Config::new(uri), "vdo-test", "1.2.3").unwrap()
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut config = kube::Config::new(format!("{scheme}://{}", self.address).parse().unwrap());
+        config.root_cert = self.tls.as_ref().map(|tls| vec![tls.authority.clone()]);
+        Cluster::with_config(config, "vdo-test", "1.2.3").unwrap()
     }
 }
 
@@ -411,6 +456,19 @@ impl Drop for Listening {
             accept.abort();
         }
     }
+}
+
+/// Answers the requests of one connection.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, api: Api) {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let api = api.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            Ok::<_, Infallible>(api.answer(Request::from_parts(parts, body)).await)
+        }
+    });
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// Waits until the condition holds; the test fails when it does not within the limit.
