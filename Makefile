@@ -9,10 +9,10 @@ export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vdo-ci/bin:$(PATH)
 help: ## What can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
-demo: prerequisites ## The real thing on this machine: control plane, vCenter simulator, chart, both drivers.
+demo: prerequisites-demo ## The real thing on this machine: control plane, vCenter simulator, chart, both drivers.
 	@$(XTASK) demo
 
-test: prerequisites ## Everything that CI runs.
+test: prerequisites-test ## Everything that CI runs.
 	@$(XTASK) ci
 
 generate manifests: ## Write the generated files: CRDs, roles, docs.
@@ -24,10 +24,11 @@ tidy: ## The rules of the house.
 fmt: ## Format the code.
 	@cargo fmt --all
 
-testbed: prerequisites ## Build the programs of the test bed into the cache.
+testbed: prerequisites-demo ## Build the programs of the test bed into the cache.
 	@$(XTASK) testbed build
 
-.PHONY: prerequisites
-prerequisites:
-	@hack/prerequisites
+# The demo and the bed need less than the tests.
+.PHONY: prerequisites-demo prerequisites-test
+prerequisites-demo prerequisites-test: prerequisites-%:
+	@hack/prerequisites $*
 	@test -x target/debug/xtask || echo "First, the tasks of the workspace are built: about three minutes on two cores."
