@@ -3,17 +3,21 @@
 //! Start with [`pass`] (the five steps and the loop around them). [`vcenter`] verifies each VsphereCloudConfig:
 //! `due` decides what to do next, `check` does it, `verdict` turns what came of it into status. [`order`] works on
 //! the active VDOConfig: `matrix` and `choose` pick the releases, `nodes` joins Nodes with machines, `gates` says
-//! what may be rolled out now and `sum` writes the conditions. [`observe`], [`pass`] and `vcenter::check` touch the
-//! world; the rest is pure.
+//! what may be rolled out now and `sum` writes the conditions. [`configs`] tells which VDOConfig that is, [`strays`] what
+//! the objects are told that cannot count, [`announce`] which change is worth an event. [`observe`], [`pass`] and
+//! `vcenter::check` touch the world; the rest is pure.
 //!
 //! **Invariant:** installs no driver and writes nothing but status. A password is sent at most once for a Secret
 //! version and a server until vCenter has accepted it, and only after status says that it is about to be.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod announce;
 pub mod args;
+pub mod configs;
 pub mod observe;
 pub mod order;
 pub mod pass;
 pub mod reasons;
+pub mod strays;
 pub mod vcenter;

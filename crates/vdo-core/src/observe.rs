@@ -1,15 +1,15 @@
-//! Everything that a pass reads: the VDOConfigs live, the rest from the watches.
+//! Everything that a pass reads: from the watches, and the VDOConfigs now and then live.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::core::DeserializeGuard;
+use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
 use kube::{Api, ResourceExt};
-use vdo_api::names::{CPI_FINALIZER, CPI_MANAGER, CSI_FINALIZER, CSI_MANAGER, MATRIX_CONFIG_MAPS};
+use vdo_api::names::{CPI_MANAGER, CSI_MANAGER, MATRIX_CONFIG_MAPS};
 use vdo_api::{CompatibilityConfig, VDOConfig, VsphereCloudConfig};
 use vdo_plan::Reading;
-use vdo_plan::order::{Contender, PerDriver, active};
+use vdo_plan::order::PerDriver;
 use vdo_runtime::clock::{Monotonic, monotonic};
 use vdo_runtime::node::NodeRow;
 use vdo_runtime::rows::LeaseRow;
@@ -17,8 +17,10 @@ use vdo_runtime::vcenters::VcenterWatches;
 use vdo_runtime::{Cluster, PassError, Rows, Selector, Watches, status};
 
 use crate::args::Args;
+use crate::configs::{Ahead, Found, Row};
 use crate::order::matrix::Sources;
 use crate::order::sum::Pulse;
+use crate::strays::{Kind, Stray, admitted};
 
 /// How often the version of the API server is read.
 const VERSION_AGE: Duration = Duration::from_secs(300);
@@ -29,10 +31,12 @@ const FIRST_LEASE: Duration = Duration::from_secs(60);
 
 /// Everything that is watched.
 pub struct Watched {
-    /// Only their changes count; they are read live.
-    configs: Rows<Option<String>>,
+    /// All VDOConfigs of the cluster: one watch for those that count and those that have to be told that they do not.
+    configs: Rows<Row>,
     /// VsphereCloudConfigs and what they refer to.
     pub vcenters: VcenterWatches,
+    /// VsphereCloudConfigs that cannot count as they are.
+    stray_vcenters: Rows<Stray>,
     nodes: Rows<NodeRow>,
     leases: PerDriver<Rows<LeaseRow>>,
     sources: Rows<String>,
@@ -48,12 +52,21 @@ impl Watched {
         let lease = |what: &'static str, name: &str| {
             watches.leases(what, Api::<Lease>::namespaced(client(), namespace), Selector::name(name))
         };
+        let (here, there) = (namespace.clone(), namespace.clone());
         Watched {
-            configs: watches.watch_guarded(
+            configs: watches.watch(
                 "vdoconfigs",
-                Api::<DeserializeGuard<VDOConfig>>::namespaced(client(), namespace),
+                Api::<DynamicObject>::all_with(client(), &ApiResource::erase::<VDOConfig>(&())),
                 Selector::all(),
-                |config| Some(config.ok().and_then(ResourceExt::resource_version)),
+                move |object: &DynamicObject| Some(Row::of(object, &here)),
+            ),
+            stray_vcenters: watches.watch(
+                "vspherecloudconfigs of the cluster",
+                Api::<DynamicObject>::all_with(client(), &ApiResource::erase::<VsphereCloudConfig>(&())),
+                Selector::all(),
+                move |object: &DynamicObject| {
+                    admitted::<VsphereCloudConfig>(Kind::Vcenter, object, &there).err().map(|stray| *stray)
+                },
             ),
             vcenters: VcenterWatches::watch(cluster, watches, namespace, &args.shared.kube_system_secrets),
             nodes: watches.nodes(cluster),
@@ -88,6 +101,16 @@ impl Watched {
         all || monotonic().duration_since(self.began) > FIRST_LISTS
     }
 
+    /// A look at the objects that cannot count as they are, as last seen: telling one of them on an old view ends in a
+    /// conflict.
+    pub fn strays<T>(&self, look: impl FnOnce(Vec<&Stray>) -> T) -> T {
+        self.configs.last_seen(|configs| {
+            self.stray_vcenters.last_seen(|vcenters| {
+                look(configs.rows().filter_map(Row::stray).chain(vcenters.rows()).collect())
+            })
+        })
+    }
+
     /// All nodes.
     pub fn nodes(&self) -> Reading<Vec<NodeRow>> {
         self.nodes.all()
@@ -116,36 +139,27 @@ impl Watched {
     }
 }
 
-/// The VDOConfigs of the namespace.
-pub struct Found {
-    /// The one that counts.
-    pub active: Option<VDOConfig>,
-    /// The others.
-    pub others: Vec<VDOConfig>,
-}
-
-/// Reads the VDOConfigs live and tells which one counts.
-pub async fn fetch_configs(cluster: &Cluster, namespace: &str) -> Result<Found, PassError> {
-    let listed = status::fetch_all::<VDOConfig>(cluster, namespace)
-        .await
-        .map_err(PassError::observe("the VDOConfigs"))?;
-    for broken in &listed.broken {
-        tracing::warn!(name = broken.name, why = broken.why, "a VDOConfig does not decode");
-    }
-    let mut configs = listed.objects;
-    let chosen = {
-        let contenders: Vec<Contender<'_, _>> = configs
-            .iter()
-            .map(|config| Contender {
-                finalizer: config.finalizers().iter().any(|it| it == CPI_FINALIZER || it == CSI_FINALIZER),
-                created: config.metadata.creation_timestamp.as_ref().map(|time| time.0),
-                name: config.metadata.name.as_deref().unwrap_or_default(),
-            })
-            .collect();
-        active(&contenders)
+/// The VDOConfigs of the operators' namespace, and which of them counts: as the watch shows them, or live when that is
+/// due or the watch cannot be believed.
+pub async fn observe_configs(
+    cluster: &Cluster,
+    watched: &Watched,
+    ahead: &mut Ahead,
+    namespace: &str,
+) -> Result<Found, PassError> {
+    let now = monotonic();
+    let rows = watched.configs.with(|view| view.rows().filter_map(Row::contender).cloned().collect());
+    let configs = match rows {
+        Reading::Present(rows) if !ahead.wants_look(now) => ahead.over(rows),
+        Reading::Present(_) | Reading::Absent | Reading::Unreadable(_) => {
+            let listed = status::fetch_all::<VDOConfig>(cluster, namespace)
+                .await
+                .map_err(PassError::observe("the VDOConfigs"))?;
+            ahead.looked(&listed.objects, now);
+            listed.objects
+        }
     };
-    let active = chosen.map(|index| configs.remove(index));
-    Ok(Found { active, others: configs })
+    Ok(Found::among(configs))
 }
 
 /// The VsphereCloudConfigs that decode.

@@ -5,31 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
-use vdo_api::condition::{find, merge};
+use kube::core::{NamespaceResourceScope, PartialObjectMeta, PartialObjectMetaExt};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use vdo_api::condition::merge;
 use vdo_api::names::CORE_MANAGER;
 use vdo_api::vcenter::{Login, LoginOutcome};
-use vdo_api::{Condition, Truth, VDOConfig, VsphereCloudConfig, VsphereCloudConfigStatus};
+use vdo_api::{Condition, VDOConfig, VsphereCloudConfig, VsphereCloudConfigStatus};
 use vdo_compat::Driver;
 use vdo_plan::Reading;
 use vdo_plan::driver::view;
 use vdo_plan::order::PerDriver;
 use vdo_runtime::clock::{Monotonic, monotonic, wall};
 use vdo_runtime::events::{Reporter, Weight};
-use vdo_runtime::lease::LeaseKeeper;
 use vdo_runtime::run::Ending;
-use vdo_runtime::serve::{Health, serve};
 use vdo_runtime::status::apply_status;
-use vdo_runtime::telemetry::{Metrics, start_logging};
-use vdo_runtime::{Cluster, PassError, Revisit, Wake, Watches, run};
+use vdo_runtime::{Cluster, KubeFault, Operator, PassError, Revisit};
 use vsphere_client::Vm;
 
+use crate::announce;
 use crate::args::Args;
-use crate::observe::{ServerVersion, Watched, decoded, fetch_configs};
+use crate::configs::Ahead;
+use crate::observe::{ServerVersion, Watched, decoded, observe_configs};
 use crate::order::choose::{Answer, Question, answer};
 use crate::order::nodes::{Inventory, Joined, join};
 use crate::order::{News, Part, gates, matrix, sum};
 use crate::reasons;
+use crate::strays::{Kind, Stray, Told};
 use crate::vcenter::due::Due;
 use crate::vcenter::memory::Memory;
 use crate::vcenter::verdict::{self, Case};
@@ -39,6 +41,9 @@ use crate::vcenter::{Errand, Facts, Obstacle, resolve};
 const LOOK_AT_LEASES: Duration = Duration::from_secs(60);
 /// How soon the first lists are looked at again.
 const FIRST_LISTS: Duration = Duration::from_secs(1);
+
+/// How many objects that cannot count are told in one pass: anybody may make thousands of them.
+const TOLD_AT_ONCE: usize = 20;
 
 struct Context {
     cluster: Cluster,
@@ -50,6 +55,10 @@ struct Context {
 /// What one pass leaves for the next.
 struct State {
     memory: Memory,
+    /// What is known of the VDOConfigs beyond what the watch shows.
+    ahead: Ahead,
+    /// Whom of the objects that cannot count we have told so.
+    told: Told,
     version: ServerVersion,
     /// The generation of the active VDOConfig, and when we first saw it.
     generation: Option<(String, i64, Monotonic)>,
@@ -59,56 +68,32 @@ struct State {
 }
 
 /// Runs until told to stop.
+#[allow(clippy::await_holding_refcell_ref, reason = "one pass at a time; the farewell comes after the last")]
 pub async fn operate(args: Args) -> Result<Ending, String> {
-    start_logging(args.shared.log_format, &args.shared.log)?;
-    let version = env!("CARGO_PKG_VERSION");
-    let cluster = Cluster::connect(CORE_MANAGER, version).await.map_err(|fault| fault.to_string())?;
-    let wake = Wake::new();
-    let watches = Watches::new(&wake);
-    let metrics = Metrics::new(CORE_MANAGER, version).map_err(|error| error.to_string())?;
-    let health = Health::new(&cluster, watches.pulses(), metrics);
-    serve(args.shared.listen, health.clone())
-        .await
-        .map_err(|error| format!("{}: {error}", args.shared.listen))?;
+    let operator = Operator::start(CORE_MANAGER, env!("CARGO_PKG_VERSION"), &args.shared).await?;
     let context = Context {
-        watched: Watched::new(&cluster, &watches, &args),
-        reporter: Reporter { operator: CORE_MANAGER.to_owned(), pod: pod(&args).to_owned() },
-        cluster: cluster.clone(),
-        args: args.clone(),
+        watched: Watched::new(&operator.cluster, &operator.watches, &args),
+        reporter: operator.reporter.clone(),
+        cluster: operator.cluster.clone(),
+        args,
     };
     let state = RefCell::new(State {
-        memory: Memory::new(&wake),
+        memory: Memory::new(&operator.wake),
+        ahead: Ahead::default(),
+        told: Told::default(),
         version: ServerVersion::default(),
         generation: None,
         strangers: BTreeMap::new(),
         written: None,
     });
-    let lease = LeaseKeeper::start(&cluster, args.shared.lease(CORE_MANAGER));
-    #[allow(
-        clippy::await_holding_refcell_ref,
-        reason = "one pass at a time; the farewell comes after the last"
-    )]
-    let ending = run(
-        &cluster,
-        lease,
-        &wake,
-        &health,
-        async |_| pass(&context, &mut state.borrow_mut()).await,
-        async || {
-            // A pass that was cut off at the end of its time has dropped its loan.
-            if let Ok(mut state) = state.try_borrow_mut() {
-                state.memory.farewell().await;
-            }
-        },
-    )
-    .await;
-    Ok(ending)
-}
-
-/// An event without the name of its reporter is refused.
-fn pod(args: &Args) -> &str {
-    let shared = &args.shared;
-    if shared.pod_name.is_empty() { &shared.pod_uid } else { &shared.pod_name }
+    let pass = async |_| pass(&context, &mut state.borrow_mut()).await;
+    let farewell = async || {
+        // A pass that was cut off at the end of its time has dropped its loan.
+        if let Ok(mut state) = state.try_borrow_mut() {
+            state.memory.farewell().await;
+        }
+    };
+    Ok(operator.lead(pass, farewell).await)
 }
 
 async fn pass(ctx: &Context, state: &mut State) -> Result<Revisit, PassError> {
@@ -118,8 +103,22 @@ async fn pass(ctx: &Context, state: &mut State) -> Result<Revisit, PassError> {
     let Reading::Present(rows) = decoded(&ctx.watched) else {
         return Ok(Revisit::within(FIRST_LISTS));
     };
+    let revisit = work(ctx, state, rows).await;
+    if revisit.is_err() {
+        // A conflict says that the view was too old, an outage leaves open what was written.
+        state.ahead.doubt();
+    }
+    // Whatever stands in the way of the ones that count, those that do not are told.
+    let left = tell_strays(ctx, state).await;
+    let (revisit, left) = (revisit?, left?);
+    Ok(left.map_or(revisit, |soon| revisit.or_sooner(soon)))
+}
+
+/// What a pass is for: the vCenters, then the VDOConfig that counts.
+async fn work(ctx: &Context, state: &mut State, rows: Vec<VsphereCloudConfig>) -> Result<Revisit, PassError> {
     let (configs, wait) = verify(ctx, state, rows).await?;
-    let found = fetch_configs(&ctx.cluster, &ctx.args.shared.namespace).await?;
+    let namespace = &ctx.args.shared.namespace;
+    let found = observe_configs(&ctx.cluster, &ctx.watched, &mut state.ahead, namespace).await?;
     let mut revisit = Revisit::within(wait);
     if let Some(active) = &found.active {
         for other in &found.others {
@@ -128,7 +127,7 @@ async fn pass(ctx: &Context, state: &mut State) -> Result<Revisit, PassError> {
                 conditions: sum::inactive(other, &active.name_any(), wall()),
                 ..Part::default()
             };
-            report(ctx, other, part, None).await?;
+            report(ctx, &mut state.ahead, other, part, None).await?;
         }
         revisit = sum_up(ctx, state, active, &configs).await?.map_or(revisit, |time| revisit.or_sooner(time));
         revisit = revisit.or_sooner(LOOK_AT_LEASES);
@@ -348,7 +347,7 @@ async fn sum_up(
         gates: Some(gates),
         nodes: nodes.present().map(|joined| joined.summary.clone()).or(stored),
     };
-    let later = report(ctx, active, part, Some(&mut state.written)).await?;
+    let later = report(ctx, &mut state.ahead, active, part, Some(&mut state.written)).await?;
     let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + Duration::from_secs(1));
     Ok(match (later, patience) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -424,6 +423,7 @@ fn note_unmatched(
 /// to wait.
 async fn report(
     ctx: &Context,
+    ahead: &mut Ahead,
     config: &VDOConfig,
     mut part: Part,
     written: Option<&mut Option<Monotonic>>,
@@ -441,9 +441,15 @@ async fn report(
         return Ok(Some(wait));
     }
     let name = config.name_any();
-    let after = apply_status(&ctx.cluster, CORE_MANAGER, config, &part.value())
-        .await
-        .map_err(PassError::report(format!("VDOConfig {name}")))?;
+    let after = match apply_status(&ctx.cluster, CORE_MANAGER, config, &part.value()).await {
+        // It went away since it was seen, and nobody is left to be told. The watch says so, or a look does.
+        Err(KubeFault::NotFound { .. }) => {
+            ahead.doubt();
+            return Ok(None);
+        }
+        answer => answer.map_err(PassError::report(format!("VDOConfig {name}")))?,
+    };
+    ahead.note(after.clone());
     if let Some(written) = written {
         *written = Some(now);
     }
@@ -454,28 +460,65 @@ async fn report(
 /// An event and a log line when the verdict on an object changes.
 async fn announce_change<K>(ctx: &Context, about: &K, before: &[Condition], after: &[Condition])
 where
-    K: kube::Resource<DynamicType = ()>,
+    K: Resource<DynamicType = ()>,
 {
     let kind = K::kind(&());
-    for type_ in ["Accepted", "CompatibilityResolved", "Trusted", "Ready"] {
-        let Some(new) = find(after, type_) else { continue };
-        let same =
-            find(before, type_).is_some_and(|old| old.status == new.status && old.reason == new.reason);
-        // What goes well is said once, by Ready.
-        if same
-            || (new.status == Truth::True
-                && type_ != "Ready"
-                && new.reason != reasons::INSECURE_BY_REQUEST.name)
-        {
-            continue;
-        }
-        tracing::info!(%kind, name = about.name_any(), type_, status = %new.status, reason = new.reason, message = new.message, "decided");
-        let weight = match new.status {
-            Truth::False => Weight::Warning,
-            Truth::True if new.reason == reasons::INSECURE_BY_REQUEST.name => Weight::Warning,
-            Truth::True | Truth::Unknown => Weight::Normal,
-        };
+    for new in announce::news(before, after) {
+        tracing::info!(%kind, name = about.name_any(), type_ = new.type_, status = %new.status, reason = new.reason, message = new.message, "decided");
         let reason = reasons::named(&new.reason).unwrap_or(&reasons::DRIVER_NOT_READY);
+        let weight = announce::weight(new);
         ctx.reporter.emit(&ctx.cluster, about, weight, reason, "Verify", &new.message).await;
     }
+}
+
+/// Tells objects that cannot count why, some in each pass. Gives when to go on with the rest.
+async fn tell_strays(ctx: &Context, state: &mut State) -> Result<Option<Duration>, PassError> {
+    let (to_tell, rest) = ctx.watched.strays(|strays| {
+        let to_tell = state.told.whom(&strays);
+        let now: Vec<Stray> = to_tell.iter().copied().take(TOLD_AT_ONCE).cloned().collect();
+        let rest = to_tell.len() - now.len();
+        (now, rest)
+    });
+    for stray in &to_tell {
+        match stray.kind {
+            Kind::Vdo => tell::<VDOConfig>(ctx, &mut state.told, stray).await?,
+            Kind::Vcenter => tell::<VsphereCloudConfig>(ctx, &mut state.told, stray).await?,
+        }
+    }
+    Ok((rest > 0).then_some(Duration::ZERO))
+}
+
+/// Tells one object that it cannot count, and why.
+async fn tell<K>(ctx: &Context, told: &mut Told, stray: &Stray) -> Result<(), PassError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+{
+    let seen: PartialObjectMeta<K> = stray.metadata.clone().into_response_partial();
+    let (kind, name) = (K::kind(&()), seen.name_any());
+    let namespace = stray.metadata.namespace.as_deref().unwrap_or_default();
+    match apply_status(&ctx.cluster, CORE_MANAGER, &seen, &stray.status(wall())).await {
+        Ok(_) => {
+            tracing::info!(%kind, namespace, name, reason = stray.reason.name, message = stray.message, "does not count");
+        }
+        // It changed or went away since it was seen: the watch shows that, and wakes us.
+        Err(KubeFault::Conflict { .. } | KubeFault::Gone | KubeFault::NotFound { .. }) => return Ok(()),
+        // The API server may refuse every write to an object whose spec it would not accept today. Trying again is
+        // pointless until the object changes; an event can still be written.
+        Err(fault @ (KubeFault::Invalid { .. } | KubeFault::Other { .. } | KubeFault::Malformed { .. })) => {
+            tracing::warn!(%kind, namespace, name, reason = stray.reason.name, message = stray.message, %fault, "does not count, and cannot be told");
+        }
+        Err(
+            fault @ (KubeFault::Timeout(_)
+            | KubeFault::Unavailable { .. }
+            | KubeFault::Unauthorized { .. }
+            | KubeFault::Forbidden { .. }
+            | KubeFault::TooMany { .. }),
+        ) => return Err(PassError::report(format!("{kind} {namespace}/{name}"))(fault)),
+    }
+    told.note(stray);
+    // An event lives beside its object, and we write none outside of our namespace.
+    if namespace == ctx.args.shared.namespace {
+        ctx.reporter.emit(&ctx.cluster, &seen, Weight::Warning, stray.reason, "Verify", &stray.message).await;
+    }
+    Ok(())
 }

@@ -154,6 +154,16 @@ vdo_api::reasons! {
         "Nothing is done for this one.",
         "Delete one of the two.",
     }
+    NOT_IN_OPERATORS_NAMESPACE = "NotInOperatorsNamespace" {
+        "The object is in another namespace than the operators, and only objects of their namespace count.",
+        "Nothing is done for it, and nothing that it refers to is read.",
+        "Create it in the namespace that the message names, with what it refers to, and delete this one.",
+    }
+    NOT_DECODABLE = "NotDecodable" {
+        "A field of the object holds what this release of VDO cannot read.",
+        "The object is left out of account; what is installed keeps running.",
+        "Correct the field that the message names; kubectl explain says what it may hold.",
+    }
     VCENTER_CONFIG_UNREADABLE = "VsphereCloudConfigUnreadable" {
         "A VsphereCloudConfig that the VDOConfig names does not decode.",
         "What is installed keeps running.",

@@ -39,7 +39,7 @@ pub enum Pulse {
 
 /// Everything that the conditions are made of.
 pub struct Scene<'a> {
-    /// The active VDOConfig, as read live.
+    /// The active VDOConfig.
     pub config: &'a VDOConfig,
     /// Each VsphereCloudConfig that the spec names.
     pub vcenters: &'a [(String, Reading<VsphereCloudConfig>)],

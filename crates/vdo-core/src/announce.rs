@@ -1,0 +1,83 @@
+//! Which changes of a verdict are worth an event and a line in the log, and how loud. Pure.
+
+use vdo_api::condition::find;
+use vdo_api::{Condition, Truth};
+use vdo_runtime::events::Weight;
+
+use crate::reasons;
+
+/// The conditions that carry a verdict of their own.
+const VERDICTS: [&str; 4] = ["Accepted", "CompatibilityResolved", "Trusted", "Ready"];
+
+/// The verdicts that changed and that somebody may want to know.
+pub fn news<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
+    let told = |new: &&Condition| {
+        let same =
+            find(before, &new.type_).is_some_and(|old| old.status == new.status && old.reason == new.reason);
+        // One that only waits for another has nothing to say: the other one has.
+        let waits = new.reason == reasons::NOT_CHECKED_YET.name;
+        // What goes well is said once, by Ready.
+        let well = new.status == Truth::True && new.type_ != "Ready" && !is_insecure(new);
+        !same && !waits && !well
+    };
+    VERDICTS.iter().filter_map(|type_| find(after, type_)).filter(told).collect()
+}
+
+/// Whether somebody should look.
+pub fn weight(verdict: &Condition) -> Weight {
+    match verdict.status {
+        Truth::False => Weight::Warning,
+        Truth::True if is_insecure(verdict) => Weight::Warning,
+        Truth::True | Truth::Unknown => Weight::Normal,
+    }
+}
+
+fn is_insecure(verdict: &Condition) -> bool {
+    verdict.reason == reasons::INSECURE_BY_REQUEST.name
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+    use vdo_api::Reason;
+
+    use super::*;
+    use crate::reasons::{
+        CERTIFICATE_TRUSTED, INSECURE_BY_REQUEST, LOGIN_REFUSED, NOT_CHECKED_YET, REACHED, VCENTER_VERIFIED,
+    };
+
+    fn said(type_: &str, truth: Truth, reason: &Reason) -> Condition {
+        Condition::new(type_, truth, reason, "", 1, Time(Timestamp::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn a_verdict_is_told_when_it_turns_and_only_then() {
+        let refused = [said("Ready", Truth::False, &LOGIN_REFUSED)];
+        assert_eq!(news(&[], &refused).len(), 1);
+        assert!(news(&refused, &refused).is_empty());
+        let verified = [said("Ready", Truth::True, &VCENTER_VERIFIED)];
+        assert_eq!(news(&refused, &verified).len(), 1);
+        assert_eq!(weight(&refused[0]), Weight::Warning);
+        assert_eq!(weight(&verified[0]), Weight::Normal);
+    }
+
+    #[test]
+    fn what_waits_for_another_and_what_goes_well_is_no_news() {
+        let waiting = [
+            said("Trusted", Truth::Unknown, &NOT_CHECKED_YET),
+            said("Ready", Truth::Unknown, &NOT_CHECKED_YET),
+        ];
+        assert!(news(&[], &waiting).is_empty());
+        let well =
+            [said("Trusted", Truth::True, &CERTIFICATE_TRUSTED), said("Reachable", Truth::True, &REACHED)];
+        assert!(news(&waiting, &well).is_empty());
+    }
+
+    #[test]
+    fn insecure_is_told_loudly_although_it_is_true() {
+        let insecure = [said("Trusted", Truth::True, &INSECURE_BY_REQUEST)];
+        assert_eq!(news(&[], &insecure).len(), 1);
+        assert_eq!(weight(&insecure[0]), Weight::Warning);
+    }
+}
