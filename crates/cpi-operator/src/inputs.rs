@@ -1,10 +1,11 @@
 //! From the spec and verified facts to checked values, or to findings that say what is missing.
 
+use serde_json::{Value, json};
 use vdo_api::VDOConfigSpec;
 use vdo_api::vdoconfig::Topology;
 use vdo_compat::Release;
 use vdo_plan::Finding;
-use vdo_plan::vcenter::{Vcenter, VcenterFacts, resolve};
+use vdo_plan::vcenter::{Trust, Vcenter, VcenterFacts, resolve};
 
 use crate::releases::{self, ReleaseFacts};
 
@@ -69,6 +70,27 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// What was asked for, whatever it renders to; without the credentials, which are read live. Only its digest is kept.
+    /// A field that is added here makes every installed configuration look like another one.
+    pub fn asked(&self) -> Value {
+        let vcenter = |it: &Vcenter| {
+            let trust = match &it.trust {
+                Trust::PublicCa => json!("public"),
+                Trust::Ca(pem) => json!({ "ca": pem }),
+                Trust::Thumbprint(print) => json!({ "thumbprint": print }),
+                Trust::Insecure => json!("insecure"),
+            };
+            json!([it.server, it.port, trust, it.datacenters])
+        };
+        json!({
+            "vcenters": self.vcenters.iter().map(vcenter).collect::<Vec<_>>(),
+            "topology": self.topology,
+            "nodeDeletion": self.node_deletion == NodeDeletion::Allowed,
+            "registry": self.registry,
+            "pullSecrets": self.pull_secrets,
+        })
+    }
+
     /// Checked values for this release, or everything that stands in the way.
     pub fn resolve(release: Release, facts: &Facts) -> Result<Inputs, Vec<Finding>> {
         let mut findings = Vec::new();

@@ -17,7 +17,7 @@ use crate::{plan, releases};
 pub async fn operate(args: Args) -> Result<Ending, String> {
     let operator = Operator::start(CPI_MANAGER, env!("CARGO_PKG_VERSION"), &args.shared).await?;
     let cpi = Cpi { watched: Watched::new(&operator.cluster, &operator.watches, &args) };
-    let driver = DriverPass::new(&operator, &args.shared, args.rollout_deadline_seconds, cpi);
+    let driver = DriverPass::new(&operator, &args.shared, args.patience, cpi);
     Ok(operator.lead(async |standing| driver.pass(standing).await, async || {}).await)
 }
 

@@ -1,6 +1,7 @@
 //! Settings of the program: what was typed, and what is meant.
 
 use clap::Parser;
+use vdo_runtime::driver::Patience;
 use vdo_runtime::settings::Settings;
 
 /// Installs and watches the vSphere storage driver.
@@ -10,7 +11,7 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub shared: Settings,
-    /// Seconds after which a roll-out that does not get healthy is rolled back.
-    #[arg(long, env = "VDO_ROLLOUT_DEADLINE_SECONDS", default_value_t = 600)]
-    pub rollout_deadline_seconds: i64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub patience: Patience,
 }

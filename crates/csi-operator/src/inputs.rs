@@ -4,6 +4,7 @@
 //! vdo-core has not verified.
 
 use k8s_openapi::api::core::v1::Node;
+use serde_json::{Value, json};
 use vdo_api::VDOConfigSpec;
 use vdo_api::vdoconfig::{FileAccess, FileVolumes};
 use vdo_compat::Release;
@@ -159,6 +160,33 @@ pub enum RootSquash {
 }
 
 impl Inputs {
+    /// What was asked for, whatever it renders to; without the number of replicas, which follows the cluster. Only its
+    /// keyed digest is kept. A field that is added here makes every installed configuration look like another one.
+    pub fn asked(&self) -> Value {
+        let trust = match &self.trust {
+            Trust::PublicAuthority => json!("public"),
+            Trust::Authority(pem) => json!({ "ca": pem }),
+            Trust::Thumbprint(print) => json!({ "thumbprint": print.expose() }),
+            Trust::Insecure => json!("insecure"),
+        };
+        let network =
+            |it: &NetPermission| json!([it.ips.expose(), it.access, it.root_squash == RootSquash::On]);
+        json!({
+            "vcenter": [self.server.expose(), self.port, trust],
+            "login": [self.login.user.expose(), self.login.password.expose()],
+            "datacenters": self.datacenters.iter().map(Text::expose).collect::<Vec<_>>(),
+            "clusterId": self.cluster_id.value.expose(),
+            "inDriversConfigMap": self.cluster_id.home == Home::DriversConfigMap,
+            "distribution": self.distribution.expose(),
+            "networks": self.net_permissions.iter().map(network).collect::<Vec<_>>(),
+            "kubeletRoot": self.kubelet_root,
+            "registry": self.registry,
+            "pullSecrets": self.pull_secrets,
+            "onControlPlane": self.placement == Placement::ControlPlane,
+            "snapshots": self.snapshots == Snapshots::Served,
+        })
+    }
+
     /// Checks everything and reports every obstacle at once, in a stable order.
     pub fn resolve(facts: &Facts<'_>) -> Result<Self, Vec<Finding>> {
         let mut obstacles = Vec::new();

@@ -22,7 +22,7 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         watched: Watched::new(&operator.cluster, &operator.watches, &args),
         namespace: args.shared.namespace.clone(),
     };
-    let driver = DriverPass::new(&operator, &args.shared, args.rollout_deadline_seconds, csi);
+    let driver = DriverPass::new(&operator, &args.shared, args.patience, csi);
     Ok(operator.lead(async |standing| driver.pass(standing).await, async || {}).await)
 }
 

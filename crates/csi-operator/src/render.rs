@@ -50,7 +50,7 @@ pub fn render(inputs: &Inputs, hmac_key: &[u8]) -> Revision {
         },
         Stage { name: stages::NODE.to_owned(), objects: vec![Object::new(&node::build(inputs))] },
     ];
-    Revision::seal(Driver::Csi, inputs.facts.release, stages, hmac_key)
+    Revision::seal(Driver::Csi, inputs.facts.release, &inputs.asked(), stages, hmac_key)
 }
 
 /// Every object that is rendered under a fixed name, whatever the release and the inputs: what an operator's own

@@ -79,7 +79,7 @@ mod tests {
     fn revision() -> Revision {
         let stage = |name: &str| Stage { name: name.to_owned(), objects: Vec::new() };
         let stages = [CONFIGURATION, CONTROLLER, NODE].map(stage).into();
-        Revision::seal(Driver::Csi, "3.7.0".parse().unwrap(), stages, b"k")
+        Revision::seal(Driver::Csi, "3.7.0".parse().unwrap(), &serde_json::json!({}), stages, b"k")
     }
 
     fn working() -> Seen {

@@ -4,6 +4,8 @@
 
 mod fixture;
 
+use std::collections::BTreeMap;
+
 use csi_operator::observe::{Observed, Site};
 use csi_operator::plan::{cluster_id_to_record, plan};
 use fixture::{Field, field};
@@ -55,6 +57,9 @@ fn observed(field: &Field, others: Vec<ObjectRef>) -> Observed {
                 taken: Reading::Present(Vec::new()),
             }),
             quarantined: false,
+            ending: Look::Nothing,
+            steady: true,
+            contested: BTreeMap::new(),
         },
         vcenter: Some(field.vcenter_facts()),
         cluster: field.cluster.clone(),

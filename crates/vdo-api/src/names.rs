@@ -30,10 +30,15 @@ pub const SERVER_ANNOTATION: &str = "vdo.vmware.com/server";
 pub const PAUSED_UNTIL_ANNOTATION: &str = "vdo.vmware.com/paused-until";
 /// Annotation on a VsphereCloudConfig: a new value makes vdo-core try the login once more.
 pub const RETRY_LOGIN_ANNOTATION: &str = "vdo.vmware.com/retry-login";
+/// Annotation on a VDOConfig: a new value makes the driver operators try once more what they rolled back.
+pub const RETRY_ROLLOUT_ANNOTATION: &str = "vdo.vmware.com/retry-rollout";
 /// Annotation on the CRDs: the number of their schema, which only grows.
 pub const SCHEMA_ANNOTATION: &str = "vdo.vmware.com/schema";
 /// The schema number of the CRDs that this build generates.
 pub const SCHEMA: u32 = 1;
+
+/// The CRD of VDOConfig.
+pub const VDOCONFIG_CRD: &str = "vdoconfigs.vdo.vmware.com";
 
 /// The value of [`DRIVER_LABEL`] for CPI.
 pub const CPI: &str = "cpi";

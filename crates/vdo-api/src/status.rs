@@ -276,6 +276,10 @@ pub struct Attempt {
     pub since: Time,
     /// When it is given up.
     pub deadline: Time,
+    /// What was missing when it was given up; kept while the revision before it is brought back.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub failure: String,
 }
 
 /// What a claim is for.
@@ -308,6 +312,10 @@ pub struct Refused {
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// The value of the annotation `vdo.vmware.com/retry-rollout` then; another one is a new try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub retry: Option<String>,
     /// When.
     pub since: Time,
 }

@@ -59,6 +59,20 @@ pub struct VDOConfigSpec {
     /// `Orphan` leaves them running and lets the object go. May still be changed while it is being deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// What VDO does when somebody else changes or deletes an object of a driver: `Repair` puts it back within seconds,
+    /// `Report` only says so.
+    #[serde(default)]
+    pub drift_repair: DriftRepair,
+}
+
+/// What is done about objects that are not as VDO applied them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftRepair {
+    /// Put them back.
+    #[default]
+    Repair,
+    /// Say so in the condition of the driver, and leave them.
+    Report,
 }
 
 /// What happens to the drivers when the VDOConfig is deleted.

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod credentials;
+pub mod drift;
 pub mod driver;
 pub mod finding;
 pub mod foreign;

@@ -25,6 +25,10 @@ pub struct Stage {
 pub struct Revision {
     /// Its name.
     pub key: Key,
+    /// A keyed digest of what was asked for: what the user wrote and what was found, and not how it is rendered. Two
+    /// revisions of one release that agree in it differ in rendering only.
+    #[serde(default)]
+    pub configuration: String,
     /// Its stages, in order.
     pub stages: Vec<Stage>,
 }
@@ -42,7 +46,13 @@ impl Revision {
     ///
     /// The id is a keyed digest, so that nobody can test guesses of a password against it. Replica counts
     /// follow the cluster and credentials that the driver reads live follow their Secret: neither is part of it.
-    pub fn seal(driver: Driver, release: Release, mut stages: Vec<Stage>, key: &[u8]) -> Self {
+    pub fn seal(
+        driver: Driver,
+        release: Release,
+        configuration: &Value,
+        mut stages: Vec<Stage>,
+        key: &[u8],
+    ) -> Self {
         let mut content = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
         content.update(release.to_string().as_bytes());
         for object in stages.iter().flat_map(|stage| &stage.objects) {
@@ -63,7 +73,8 @@ impl Revision {
             metadata["labels"][names::MANAGED_BY_LABEL] = Value::from(names::MANAGED_BY);
             metadata["annotations"][names::REVISION_ANNOTATION] = Value::from(id.as_str());
         }
-        Revision { key: Key { release, id }, stages }
+        let configuration = content_id(key, configuration.to_string().as_bytes());
+        Revision { key: Key { release, id }, configuration, stages }
     }
 
     /// Every object, in the order in which they are applied.
@@ -74,6 +85,35 @@ impl Revision {
     /// The object of this name.
     pub fn object(&self, reference: &ObjectRef) -> Option<&Object> {
         self.objects().find(|object| object.reference() == reference)
+    }
+
+    /// Whether `other` is this release with this configuration, rendered by another build.
+    pub fn differs_in_rendering_only(&self, other: &Revision) -> bool {
+        self.key != other.key
+            && self.key.release == other.key.release
+            && !self.configuration.is_empty()
+            && self.configuration == other.configuration
+    }
+
+    /// This revision with what follows the cluster taken from `fresh`: contents that the driver reads live, and replica
+    /// counts. Its id does not change by that.
+    pub fn refreshed(&self, fresh: &Revision) -> Revision {
+        let mut revision = self.clone();
+        for object in revision.stages.iter_mut().flat_map(|stage| &mut stage.objects) {
+            let Some(new) = fresh.object(object.reference()) else { continue };
+            if object.intake() == Intake::Live && new.intake() == Intake::Live {
+                for part in ["data", "stringData"] {
+                    if let Some(content) = new.value().get(part) {
+                        object.value_mut()[part] = content.clone();
+                    }
+                }
+            }
+            let replicas = new.value().pointer("/spec/replicas").cloned();
+            if let (Some(count), Some(old)) = (replicas, object.value_mut().pointer_mut("/spec/replicas")) {
+                *old = count;
+            }
+        }
+        revision
     }
 
     /// A digest of what the driver reads live, under the same key; equal exactly when nothing of it changed.
@@ -110,7 +150,7 @@ mod tests {
 
     fn sealed(object: Object, key: &[u8]) -> Revision {
         let stages = vec![Stage { name: "configuration".into(), objects: vec![object] }];
-        Revision::seal(Driver::Cpi, "1.36.0".parse().unwrap(), stages, key)
+        Revision::seal(Driver::Cpi, "1.36.0".parse().unwrap(), &json!({}), stages, key)
     }
 
     #[test]

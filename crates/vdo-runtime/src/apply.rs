@@ -9,14 +9,15 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::params::{DeleteParams, Preconditions, PropagationPolicy, ValidationDirective};
+use kube::core::params::{DeleteParams, GetParams, Preconditions, PropagationPolicy, ValidationDirective};
 use kube::core::{ApiResource, GroupVersionKind, Request};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use vdo_api::names;
 use vdo_plan::{Object, ObjectRef};
 
-use crate::client::{Cluster, Licence, built};
+use crate::client::{Cluster, Licence, READ_DEADLINE, built};
 use crate::fault::KubeFault;
 use crate::rows::owned_fields;
 
@@ -136,8 +137,17 @@ struct Answer {
     metadata: ObjectMeta,
 }
 
-/// Applies one object with force: every field that it has becomes ours.
+/// Applies one object with force: every field that it has becomes ours. One of ours that stands in the way with a field
+/// that cannot be changed is made anew.
 pub async fn apply(cluster: &Cluster, manager: &str, object: &Object) -> Result<Applied, KubeFault> {
+    let outcome = match patch(cluster, manager, object).await {
+        Err(fault) if fault.is_about_an_immutable_field() => replace(cluster, manager, object, fault).await,
+        outcome => outcome,
+    };
+    outcome.map_err(|fault| if object.reference().kind == "Secret" { fault.without_content() } else { fault })
+}
+
+async fn patch(cluster: &Cluster, manager: &str, object: &Object) -> Result<Applied, KubeFault> {
     let reference = object.reference();
     let params = PatchParams {
         field_manager: Some(manager.to_owned()),
@@ -147,16 +157,43 @@ pub async fn apply(cluster: &Cluster, manager: &str, object: &Object) -> Result<
     };
     let path = Request::new(path_of(reference)?);
     let request = built(path.patch(&reference.name, &params, &Patch::Apply(object.value())))?;
-    let answer: Answer = match cluster.write(request).await {
-        Err(fault) if reference.kind == "Secret" => return Err(fault.without_content()),
-        answer => answer?,
-    };
+    let answer: Answer = cluster.write(request).await?;
     let meta = answer.metadata;
     Ok(Applied {
         uid: meta.uid.unwrap_or_default(),
         resource_version: meta.resource_version.unwrap_or_default(),
         owned_fields: owned_fields(meta.managed_fields.as_deref().unwrap_or_default(), manager),
     })
+}
+
+/// The object as it is stored, if it is there.
+pub async fn fetch(cluster: &Cluster, reference: &ObjectRef) -> Result<Option<Value>, KubeFault> {
+    let request = built(Request::new(path_of(reference)?).get(&reference.name, &GetParams::default()))?;
+    match cluster.send(READ_DEADLINE, request).await {
+        Ok(object) => Ok(Some(object)),
+        Err(KubeFault::NotFound { .. }) => Ok(None),
+        Err(fault) if reference.kind == "Secret" => Err(fault.without_content()),
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn replace(
+    cluster: &Cluster,
+    manager: &str,
+    object: &Object,
+    fault: KubeFault,
+) -> Result<Applied, KubeFault> {
+    let reference = object.reference();
+    let Some(there) = fetch(cluster, reference).await? else { return Err(fault) };
+    let label = |value: &Value| value["metadata"]["labels"][names::DRIVER_LABEL].as_str().map(str::to_owned);
+    let uid = there["metadata"]["uid"].as_str().unwrap_or_default();
+    // Somebody else's object of this name is never taken away.
+    if label(&there).is_none() || label(&there) != label(object.value()) || uid.is_empty() {
+        return Err(fault);
+    }
+    tracing::info!(object = %reference, "made anew: a field of it cannot be changed");
+    delete_with(cluster, reference, uid, PropagationPolicy::Background).await?;
+    patch(cluster, manager, object).await
 }
 
 /// Deletes the object of this UID. One that is gone already counts as deleted; another one of the same name
@@ -166,6 +203,15 @@ pub async fn delete(cluster: &Cluster, reference: &ObjectRef, uid: &str) -> Resu
         "Deployment" | "DaemonSet" => PropagationPolicy::Foreground,
         _ => PropagationPolicy::Background,
     };
+    delete_with(cluster, reference, uid, propagation).await
+}
+
+async fn delete_with(
+    cluster: &Cluster,
+    reference: &ObjectRef,
+    uid: &str,
+    propagation: PropagationPolicy,
+) -> Result<(), KubeFault> {
     let params = DeleteParams {
         propagation_policy: Some(propagation),
         preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),

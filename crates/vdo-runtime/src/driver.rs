@@ -4,18 +4,23 @@
 //! watches show and ask the API server nothing. Doing nothing is all that a view without a live read may lead to:
 //! when there is anything to write or to say, the VDOConfig and the journal are read live and it is decided again.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use clap::Args;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 use vdo_api::{Truth, VDOConfig};
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
-use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart, is_leaving};
+use vdo_plan::drift::{Change, Fights, changes};
+use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart, is_leaving, reasons};
 use vdo_plan::foreign::Traces;
 use vdo_plan::order::Look;
+use vdo_plan::revision::Key;
 use vdo_plan::{Reading, Revision};
 
+use crate::apply::fetch;
 use crate::clock::{Monotonic, monotonic, wall};
 use crate::configs::Configs;
 use crate::deeds::{self, Deeds, Hands};
@@ -26,13 +31,17 @@ use crate::own::{OwnObjects, Owner};
 use crate::run::{LONGEST, PassError, Revisit, Standing};
 use crate::settings::Settings;
 use crate::status::apply_status;
+use crate::telemetry::Metrics;
 use crate::traces::{Lookout, Need, any_labelled};
-use crate::{Cluster, KubeFault};
+use crate::{Cluster, KubeFault, ending};
 
 /// How soon a pass looks again while a roll-out or a removal is under way and nothing wakes it.
 const WATCHFUL: Duration = Duration::from_secs(30);
 /// How soon a pass looks again for a watch that lags behind our own write.
 const CATCHING_UP: Duration = Duration::from_secs(2);
+
+/// A little more than the clocks may differ by.
+const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// What the operator of one driver knows that the other does not.
 #[allow(async_fn_in_trait, reason = "everything runs on one thread")]
@@ -85,9 +94,26 @@ pub struct DriverPass<D> {
     store: JournalStore,
     lookout: Lookout,
     reporter: Reporter,
-    /// Seconds after which a roll-out is given up.
-    deadline_seconds: i64,
+    metrics: Metrics,
+    namespace: String,
+    patience: Patience,
+    began: Monotonic,
     last_live: Cell<Option<Monotonic>>,
+    /// The attempt that works in every part, and since when.
+    works: RefCell<Option<(Key, Monotonic)>>,
+    fights: RefCell<Fights>,
+}
+
+/// How long a roll-out is waited for.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Patience {
+    /// Seconds after which a roll-out that does not get healthy is rolled back.
+    #[arg(long, env = "VDO_ROLLOUT_DEADLINE_SECONDS", default_value_t = 600)]
+    pub rollout_deadline_seconds: i64,
+    /// Seconds for which a roll-out over something that works has to work before it counts as installed. A first install
+    /// counts at once.
+    #[arg(long, env = "VDO_ROLLOUT_SOAK_SECONDS", default_value_t = 90)]
+    pub rollout_soak_seconds: u64,
 }
 
 /// What one pass decides on, and the journal's version that its writes carry.
@@ -98,8 +124,8 @@ struct Snapshot<O> {
 
 impl<D: DriverOperator> DriverPass<D> {
     /// Begins to watch what both drivers need; `driver` watches the rest.
-    pub fn new(operator: &Operator, settings: &Settings, deadline_seconds: i64, driver: D) -> Self {
-        let Operator { cluster, watches, reporter, .. } = operator;
+    pub fn new(operator: &Operator, settings: &Settings, patience: Patience, driver: D) -> Self {
+        let Operator { cluster, watches, reporter, metrics, .. } = operator;
         DriverPass {
             driver,
             configs: Configs::watch(cluster, watches, &settings.namespace),
@@ -107,8 +133,13 @@ impl<D: DriverOperator> DriverPass<D> {
             lookout: Lookout::new(D::OWNER.driver, D::is_image),
             reporter: reporter.clone(),
             cluster: cluster.clone(),
-            deadline_seconds,
+            metrics: metrics.clone(),
+            namespace: settings.namespace.clone(),
+            patience,
+            began: monotonic(),
             last_live: Cell::new(None),
+            works: RefCell::default(),
+            fights: RefCell::default(),
         }
     }
 
@@ -142,8 +173,9 @@ impl<D: DriverOperator> DriverPass<D> {
         }
         let snapshot = self.snapshot(standing, config, self.store.last()?, Need::Word).await?;
         let plan = D::plan(&snapshot.observed);
+        self.note_health(&plan);
         let news = plan.decision.step.reports() && is_news::<D>(&snapshot.observed, &plan, true);
-        (plan.deeds.is_empty() && !news).then(|| revisit(&plan, true))
+        (plan.deeds.is_empty() && !news).then(|| self.revisit(&snapshot.observed, &plan, true))
     }
 
     /// Reads live, decides, writes and reports.
@@ -164,6 +196,7 @@ impl<D: DriverOperator> DriverPass<D> {
         };
         let Snapshot { observed, journal } = snapshot;
         let plan = D::plan(&observed);
+        self.note_health(&plan);
         self.driver.prepare(&self.cluster, &observed, &plan).await?;
         let hands = Hands {
             cluster: &self.cluster,
@@ -176,11 +209,83 @@ impl<D: DriverOperator> DriverPass<D> {
                 && !any_labelled(&self.cluster, D::OWNER.namespace, D::OWNER.driver).await?)
         };
         let config = observed.as_ref().config.clone();
+        let drift = self.look_at_drift(&plan).await;
         let outcome = deeds::make(&hands, config, journal, &plan.deeds, look_again).await;
         self.driver.own().note(&outcome.objects);
         self.configs.note(outcome.config.as_ref());
+        self.tell_of_drift(&observed.as_ref().config, drift, &outcome).await;
         self.report(&observed, &plan, &outcome).await?;
-        Ok(revisit(&plan, outcome.complete()))
+        Ok(self.revisit(&observed, &plan, outcome.complete()))
+    }
+
+    /// What stands in the place of the objects that are about to be put back.
+    async fn look_at_drift(&self, plan: &Plan) -> Vec<(ObjectRef, Vec<Change>)> {
+        let mut found = Vec::new();
+        for object in plan.repairs() {
+            let changes = match fetch(&self.cluster, object.reference()).await {
+                Ok(Some(live)) => {
+                    let fields = live.pointer("/metadata/managedFields").cloned().unwrap_or_default();
+                    let fields: Vec<ManagedFieldsEntry> = serde_json::from_value(fields).unwrap_or_default();
+                    changes(object, &live, &fields, D::OWNER.manager)
+                }
+                // Gone; or it cannot be read, and is put back all the same.
+                Ok(None) | Err(_) => Vec::new(),
+            };
+            found.push((object.reference().clone(), changes));
+        }
+        found
+    }
+
+    /// One event for each object that was put back: what was found, what was put back, and who had changed it.
+    async fn tell_of_drift(&self, config: &VDOConfig, drift: Vec<(ObjectRef, Vec<Change>)>, outcome: &Deeds) {
+        for (object, changes) in drift {
+            if !outcome.objects.applied.contains_key(&object) {
+                continue;
+            }
+            self.metrics.drift_repairs.with_label_values(&[&object.kind]).inc();
+            let with = changes.iter().find_map(|change| change.manager.clone());
+            let with = with.unwrap_or_else(|| "somebody".to_owned());
+            self.fights.borrow_mut().note(&object, &with, monotonic().duration_since(self.began));
+            let note = described(&object, &changes);
+            tracing::info!(%object, "{note}");
+            self.reporter
+                .emit(&self.cluster, config, Weight::Warning, &reasons::DRIFT_REPAIRED, "Repair", &note)
+                .await;
+        }
+    }
+
+    /// Remembers since when the attempt works.
+    fn note_health(&self, plan: &Plan) {
+        let mut works = self.works.borrow_mut();
+        let since = works.take().filter(|(key, _)| plan.works.as_ref() == Some(key)).map(|(_, since)| since);
+        *works = plan.works.clone().map(|key| (key, since.unwrap_or_else(monotonic)));
+    }
+
+    fn works_for(&self) -> Option<Duration> {
+        self.works.borrow().as_ref().map(|(_, since)| monotonic().saturating_duration_since(*since))
+    }
+
+    /// When to look again, if nothing wakes us.
+    fn revisit(&self, observed: &D::Observed, plan: &Plan, complete: bool) -> Revisit {
+        let scene = observed.as_ref();
+        let mut revisit = match complete {
+            false => Revisit::within(CATCHING_UP),
+            true if plan.waits() => Revisit::within(WATCHFUL),
+            true => Revisit::at_leisure(),
+        };
+        let soak = Duration::from_secs(self.patience.rollout_soak_seconds);
+        if let Some(left) = self.works_for().and_then(|time| soak.checked_sub(time)) {
+            revisit = revisit.or_sooner(left + A_MOMENT);
+        }
+        if let Some(until) = scene.paused_until() {
+            let left = until.duration_since(wall());
+            revisit = revisit.or_sooner(Duration::try_from(left).unwrap_or_default() + A_MOMENT);
+        }
+        let now = monotonic().duration_since(self.began);
+        if let Some(until) = scene.contested.values().map(|fight| fight.until).min() {
+            revisit = revisit.or_sooner(until.saturating_sub(now) + A_MOMENT);
+        }
+        revisit
     }
 
     /// Completes what was read. `None` while something was not listed yet.
@@ -191,17 +296,22 @@ impl<D: DriverOperator> DriverPass<D> {
         journal: Stored,
         need: Need,
     ) -> Option<Snapshot<D::Observed>> {
+        let deleting = config.metadata.deletion_timestamp.is_some();
+        let soak = Duration::from_secs(self.patience.rollout_soak_seconds);
         let scene = Scene {
             driver: D::DRIVER,
             now: wall(),
             holder: self.reporter.pod.clone(),
-            deadline_seconds: self.deadline_seconds,
+            deadline_seconds: self.patience.rollout_deadline_seconds,
             journal: journal.journal.clone(),
             rows: self.driver.own().reading(),
             others: Look::Nothing,
             volumes: Reading::Absent,
             traces: None,
             quarantined: standing.is_quarantined(),
+            ending: if deleting { ending::look(&self.cluster, &self.namespace).await } else { Look::Nothing },
+            steady: self.works_for().is_some_and(|time| time >= soak),
+            contested: self.fights.borrow().at(monotonic().duration_since(self.began)),
             config,
         };
         let mut observed = self.driver.observe(&self.cluster, scene).await?;
@@ -263,10 +373,22 @@ fn references(revision: Option<&Revision>) -> Vec<ObjectRef> {
     objects.map(|object| object.reference().clone()).collect()
 }
 
-fn revisit(plan: &Plan, complete: bool) -> Revisit {
-    match complete {
-        false => Revisit::within(CATCHING_UP),
-        true if plan.waits() => Revisit::within(WATCHFUL),
-        true => Revisit::at_leisure(),
+/// What happened to an object, in words.
+fn described(object: &ObjectRef, changes: &[Change]) -> String {
+    let told: Vec<String> = changes
+        .iter()
+        .take(3)
+        .map(|change| {
+            let by = change.manager.as_ref().map(|manager| format!(", set by {manager}")).unwrap_or_default();
+            match &change.found {
+                Some(found) => format!("{} was {found}{by}, put back to {}", change.path, change.ours),
+                None => format!("{} was missing{by}, put back to {}", change.path, change.ours),
+            }
+        })
+        .collect();
+    match changes.len() {
+        0 => format!("{object} was missing, or not marked as VDO's any more, and is there again"),
+        1..=3 => format!("{object}: {}", told.join("; ")),
+        more => format!("{object}: {}; and {} more fields", told.join("; "), more - 3),
     }
 }

@@ -133,6 +133,24 @@ impl KubeFault {
         !self.leaves_open()
     }
 
+    /// Whether the content is refused because it would change a field that can only be set once.
+    pub fn is_about_an_immutable_field(&self) -> bool {
+        const WORDS: [&str; 3] = ["field is immutable", "cannot change roleRef", "updates to immutable"];
+        match self {
+            KubeFault::Invalid { message } => WORDS.iter().any(|words| message.contains(words)),
+            KubeFault::Timeout(_)
+            | KubeFault::Unavailable { .. }
+            | KubeFault::Unauthorized { .. }
+            | KubeFault::Forbidden { .. }
+            | KubeFault::NotFound { .. }
+            | KubeFault::Conflict { .. }
+            | KubeFault::Gone
+            | KubeFault::TooMany { .. }
+            | KubeFault::Malformed { .. }
+            | KubeFault::Other { .. } => false,
+        }
+    }
+
     /// The fault without what the server said about the content, for objects that hold secrets: a server
     /// may repeat a value that it refuses.
     pub fn without_content(self) -> Self {

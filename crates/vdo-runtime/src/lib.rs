@@ -20,6 +20,7 @@ pub mod clock;
 pub mod configs;
 pub mod deeds;
 pub mod driver;
+pub mod ending;
 pub mod events;
 pub mod fault;
 pub mod journal;

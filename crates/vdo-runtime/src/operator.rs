@@ -20,6 +20,8 @@ pub struct Operator {
     pub watches: Watches,
     /// Who reports events.
     pub reporter: Reporter,
+    /// What is counted.
+    pub metrics: Metrics,
     health: Health,
     lease: LeaseSettings,
 }
@@ -46,11 +48,11 @@ impl Operator {
         let wake = Wake::new();
         let watches = Watches::new(&wake);
         let metrics = Metrics::new(name, version).map_err(|error| error.to_string())?;
-        let health = Health::new(&cluster, watches.pulses(), metrics);
+        let health = Health::new(&cluster, watches.pulses(), metrics.clone());
         // An event without the name of its reporter is refused.
         let pod = if settings.pod_name.is_empty() { &settings.pod_uid } else { &settings.pod_name };
         let reporter = Reporter { operator: name.to_owned(), pod: pod.clone() };
-        Ok(Operator { cluster, wake, watches, reporter, health, lease: settings.lease(name) })
+        Ok(Operator { cluster, wake, watches, reporter, metrics, health, lease: settings.lease(name) })
     }
 
     /// Runs passes while it leads, until told to stop. `farewell` is called at the end, whatever it is.

@@ -54,6 +54,7 @@ pub struct Metrics {
     pub(crate) pass_seconds: Histogram,
     pub(crate) leading: IntGauge,
     watch_age: GaugeVec,
+    pub(crate) drift_repairs: IntCounterVec,
     process: Arc<Process>,
 }
 
@@ -96,6 +97,13 @@ impl Metrics {
                 ),
                 &["watch"],
             )?,
+            drift_repairs: IntCounterVec::new(
+                Opts::new(
+                    "vdo_drift_repairs_total",
+                    "Objects of a driver that were put back because somebody changed or deleted them.",
+                ),
+                &["kind"],
+            )?,
             process: Arc::new(Process::new()?),
             registry,
         };
@@ -105,6 +113,7 @@ impl Metrics {
             Box::new(metrics.pass_seconds.clone()),
             Box::new(metrics.leading.clone()),
             Box::new(metrics.watch_age.clone()),
+            Box::new(metrics.drift_repairs.clone()),
             Box::new(metrics.process.cpu_seconds.clone()),
             Box::new(metrics.process.resident_bytes.clone()),
             Box::new(metrics.process.virtual_bytes.clone()),

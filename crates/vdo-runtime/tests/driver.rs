@@ -13,7 +13,7 @@ use vdo_compat::Driver;
 use vdo_plan::Revision;
 use vdo_plan::driver::{Health, Judge, Plan, Rendered, Scene, StatusPart};
 use vdo_runtime::client::Licence;
-use vdo_runtime::driver::{DriverOperator, DriverPass};
+use vdo_runtime::driver::{DriverOperator, DriverPass, Patience};
 use vdo_runtime::own::{OwnObjects, Owner};
 use vdo_runtime::settings::Settings;
 use vdo_runtime::telemetry::LogFormat;
@@ -21,6 +21,7 @@ use vdo_runtime::{Cluster, Operator, Standing};
 
 const CONFIGS: &str = "/apis/vdo.vmware.com/v1alpha1/namespaces/vdo/vdoconfigs";
 const STANDING: Standing = Standing { licence: Licence::Granted };
+const PATIENCE: Patience = Patience { rollout_deadline_seconds: 600, rollout_soak_seconds: 90 };
 const OWNER: Owner = Owner { driver: CPI, namespace: CPI_NAMESPACE, manager: CPI_MANAGER };
 
 /// A driver that waits for its gate.
@@ -107,7 +108,7 @@ impl Bed {
         };
         let operator = Operator::over(api.cluster(), CPI_MANAGER, "1", &settings).unwrap();
         let own = OwnObjects::watch(&operator.cluster, &operator.watches, OWNER, &[]);
-        let driver = DriverPass::new(&operator, &settings, 600, Waiting(own));
+        let driver = DriverPass::new(&operator, &settings, PATIENCE, Waiting(own));
         let bed = Bed { api, driver, _operator: operator };
         until("every watch is open", Duration::from_secs(5), || bed.api.watches_open() == 9).await;
         bed

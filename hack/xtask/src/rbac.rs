@@ -12,7 +12,7 @@ use anyhow::Result;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use vdo_api::names::{
     CORE_MANAGER, CPI, CPI_MANAGER, CPI_NAMESPACE, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, GROUP,
-    KUBE_SYSTEM, journal,
+    KUBE_SYSTEM, VDOCONFIG_CRD, journal,
 };
 
 use crate::generate::{NOTE, yaml};
@@ -166,6 +166,8 @@ fn shared(operator: &str) -> Vec<PolicyRule> {
 fn driver_operator(operator: &str, driver: &str) -> Vec<PolicyRule> {
     let mut rules = shared(operator);
     rules.extend([
+        // Whether VDO itself is being taken away.
+        rule(CORE, &["namespaces"], &["get"]),
         // Finalizers are written to the object itself.
         rule(GROUP, &["vdoconfigs"], &["get", "list", "watch", "patch"]),
         rule(GROUP, &["vdoconfigs/status"], &["patch"]),
@@ -180,6 +182,7 @@ fn driver_operator(operator: &str, driver: &str) -> Vec<PolicyRule> {
 /// What a driver operator reads in the whole cluster: its own roles, and other installations of its driver.
 fn look_around() -> Vec<PolicyRule> {
     vec![
+        named(rule(CRDS, &["customresourcedefinitions"], &["get"]), &[VDOCONFIG_CRD]),
         rule(RBAC, &["roles", "rolebindings", "clusterroles", "clusterrolebindings"], FOLLOW),
         rule("apps", &["daemonsets", "deployments"], &["list"]),
         named(rule("config.openshift.io", &["infrastructures"], &["get"]), &["cluster"]),

@@ -26,7 +26,7 @@ pub fn render(inputs: &Inputs, key: &[u8]) -> Revision {
         Stage { name: "configuration".to_owned(), objects: first },
         Stage { name: "workload".to_owned(), objects: vec![workload] },
     ];
-    Revision::seal(Driver::Cpi, inputs.release, stages, key)
+    Revision::seal(Driver::Cpi, inputs.release, &inputs.asked(), stages, key)
 }
 
 /// The metadata of an object in the driver's namespace.

@@ -8,7 +8,7 @@ use super::{Judge, Rendered, Row, Rows, Scene};
 use crate::Reading;
 use crate::journal::Journal;
 use crate::object::{Object, ObjectRef};
-use crate::order::{Act, Decision, Look, Progress, Record, journal_keeps};
+use crate::order::{Act, Decision, Look, Progress, Record, Step, Why, journal_keeps};
 use crate::revision::{Key, Revision};
 
 /// One write, or one batch of writes that need no order among themselves beyond the one given.
@@ -50,7 +50,8 @@ pub(super) fn deeds(
     if acts.is_empty() && !quiet {
         return refresh(scene, judge, rendered, record);
     }
-    acts.into_iter().filter_map(|act| deed(scene, judge, act, rendered, record)).collect()
+    let repair = matches!(decision.step, Step::Apply { why: Why::Repair, .. });
+    acts.into_iter().filter_map(|act| deed(scene, judge, act, rendered, record, repair)).collect()
 }
 
 fn deed(
@@ -59,13 +60,14 @@ fn deed(
     act: Act<Release, String>,
     rendered: &Rendered,
     record: &Record<Release, String>,
+    repair: bool,
 ) -> Option<Deed> {
     Some(match act {
         Act::TakeFinalizer => Deed::TakeFinalizer,
         Act::WriteJournal { target } => {
             Deed::WriteJournal(before_claim(scene, record, rendered, target.as_ref()))
         }
-        Act::ApplyObjects { key } => Deed::Apply(missing_stages(scene, judge, &key)),
+        Act::ApplyObjects { key } => Deed::Apply(missing_stages(scene, judge, &key, repair)),
         Act::PruneObjects { keep } => {
             let orphans = orphans(scene, &keep);
             if orphans.is_empty() {
@@ -123,8 +125,8 @@ fn before_claim(
     journal
 }
 
-/// The open stages of a revision, each with what is absent or not as it should be.
-fn missing_stages(scene: &Scene, judge: &dyn Judge, key: &Key) -> Vec<Vec<Object>> {
+/// The open stages of a revision, each with what is absent or not as it should be; a repair leaves what is fought over.
+fn missing_stages(scene: &Scene, judge: &dyn Judge, key: &Key, repair: bool) -> Vec<Vec<Object>> {
     let empty = Rows::new();
     let rows = scene.rows.present().unwrap_or(&empty);
     let Some(revision) = scene.journal.revision(&key.id) else { return Vec::new() };
@@ -132,6 +134,7 @@ fn missing_stages(scene: &Scene, judge: &dyn Judge, key: &Key) -> Vec<Vec<Object
     let stages = revision.stages.iter().take(open);
     let missing = stages.map(|stage| {
         let objects = stage.objects.iter().filter(|object| scene.is_missing(rows, revision, object));
+        let objects = objects.filter(|object| !(repair && scene.is_left(object.reference())));
         objects.cloned().collect::<Vec<_>>()
     });
     missing.filter(|objects| !objects.is_empty()).collect()
@@ -174,17 +177,16 @@ fn refresh(
     record: &Record<Release, String>,
 ) -> Vec<Deed> {
     let there = record.rolling().or(record.installed.as_ref());
-    let fresh = [&rendered.wanted, &rendered.fallback].into_iter().flatten();
-    let Some(fresh) = fresh.into_iter().find(|revision| Some(&revision.key) == there) else {
-        return Vec::new();
-    };
-    let Some(kept) = scene.journal.revision(&fresh.key.id) else { return Vec::new() };
-    if kept == fresh || scene.progress(there, judge) == Progress::Unreadable {
+    let Some(kept) = there.and_then(|key| scene.journal.revision(&key.id)) else { return Vec::new() };
+    let mut fresh = [&rendered.wanted, &rendered.fallback].into_iter().flatten();
+    let same = |fresh: &&Revision| fresh.key == kept.key || kept.differs_in_rendering_only(fresh);
+    let Some(fresh) = fresh.find(same).map(|fresh| kept.refreshed(fresh)) else { return Vec::new() };
+    if *kept == fresh || scene.progress(there, judge, true) == Progress::Unreadable {
         return Vec::new();
     }
     let mut journal = scene.journal.clone();
-    journal.remember(fresh);
-    let changed = changed_stages(kept, fresh, judge.open_stages(fresh));
+    journal.remember(&fresh);
+    let changed = changed_stages(kept, &fresh, judge.open_stages(&fresh));
     vec![Deed::WriteJournal(journal), Deed::Apply(changed)]
 }
 

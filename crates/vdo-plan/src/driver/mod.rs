@@ -15,13 +15,18 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use vdo_api::VDOConfig;
+use vdo_api::condition::name_some;
 use vdo_api::status::Phase;
+use vdo_api::vdoconfig::DriftRepair;
 use vdo_compat::{Driver, Release};
 
+use crate::drift::Fight;
 use crate::foreign::{Traces, foreign};
 use crate::journal::Journal;
 use crate::object::{Object, ObjectRef};
-use crate::order::{self, Candidates, Decision, Held, Look, Objects, Progress, Seen, View};
+use crate::order::{
+    self, Candidates, Decision, DeletionPolicy, Held, Look, Objects, Progress, Seen, Step, View, Why,
+};
 use crate::revision::{Key, Revision};
 use crate::{Finding, Reading, Verdict};
 
@@ -106,6 +111,12 @@ pub struct Scene {
     pub traces: Option<Traces>,
     /// Whether a predecessor's request may still be under way.
     pub quarantined: bool,
+    /// Whether our kinds, or the namespace of the operators, are being deleted; looked at only while the VDOConfig is.
+    pub ending: Look,
+    /// Whether the attempt has worked for long enough to count. A first install need not.
+    pub steady: bool,
+    /// Objects that somebody changes again and again, and that are left alone for a while.
+    pub contested: BTreeMap<ObjectRef, Fight>,
 }
 
 /// Whether this VDOConfig lets the driver go, by its own end or by its spec.
@@ -138,7 +149,12 @@ pub struct Rendered {
 impl Scene {
     /// The VDOConfig as the order protocol sees it.
     pub fn view(&self) -> View<Release, String> {
-        view(&self.config, self.now)
+        let mut view = view(&self.config, self.now);
+        // The end of our kinds, or of our namespace, is nobody's wish to lose the drivers.
+        if self.ending == Look::Something {
+            view.policy = DeletionPolicy::Orphan;
+        }
+        view
     }
 
     /// The releases to render.
@@ -162,6 +178,41 @@ impl Scene {
         is_leaving(&self.config, self.driver)
     }
 
+    /// The revision to roll out for this rendering. A build that renders the installed configuration in another way is
+    /// no wish of the user: what is installed stays until the gate of its release is open.
+    fn candidate(&self, view: &View<Release, String>, fresh: &Revision) -> Key {
+        let record = view.records.of(self.driver);
+        let open = view.gates.as_ref().is_some_and(|gates| {
+            let gate = gates.of(self.driver);
+            gates.generation == view.generation
+                && gate.is_some_and(|gate| gate.open && gate.release == fresh.key.release)
+        });
+        let there = record.installed.as_ref().and_then(|key| self.journal.revision(&key.id));
+        match there.filter(|there| !open && there.differs_in_rendering_only(fresh)) {
+            Some(there) => there.key.clone(),
+            None => fresh.key.clone(),
+        }
+    }
+
+    /// The objects of the installed revision that are not as we applied them.
+    fn drifted(&self, judge: &dyn Judge) -> Vec<ObjectRef> {
+        let record = self.view();
+        let installed = record.records.of(self.driver).installed.as_ref();
+        let Some(revision) = installed.and_then(|key| self.journal.revision(&key.id)) else {
+            return Vec::new();
+        };
+        if matches!(self.rows, Reading::Unreadable(_)) {
+            return Vec::new();
+        }
+        let open = judge.open_stages(revision).min(revision.stages.len());
+        self.missing(revision, open).into_iter().map(|object| object.reference().clone()).collect()
+    }
+
+    /// Whether an object that drifted is left as it is.
+    fn is_left(&self, object: &ObjectRef) -> bool {
+        self.config.spec.drift_repair == DriftRepair::Report || self.contested.contains_key(object)
+    }
+
     /// Until when the user paused everything, if that is still to come.
     pub fn paused_until(&self) -> Option<Timestamp> {
         let annotations = self.config.metadata.annotations.as_ref()?;
@@ -181,8 +232,8 @@ impl Scene {
         }
     }
 
-    /// How far the revision with this key is.
-    fn progress(&self, key: Option<&Key>, judge: &dyn Judge) -> Progress {
+    /// How far the revision with this key is. With `left`, drift that is not to be repaired counts as none.
+    fn progress(&self, key: Option<&Key>, judge: &dyn Judge, left: bool) -> Progress {
         let Some(revision) = key.and_then(|key| self.journal.revision(&key.id)) else {
             return Progress::Unreadable;
         };
@@ -190,7 +241,8 @@ impl Scene {
             return Progress::Unreadable;
         }
         let open = judge.open_stages(revision).min(revision.stages.len());
-        if !self.missing(revision, open).is_empty() {
+        let missing = self.missing(revision, open);
+        if missing.iter().any(|object| !(left && self.is_left(object.reference()))) {
             return Progress::Missing;
         }
         let whole = open == revision.stages.len();
@@ -208,9 +260,34 @@ impl Scene {
     fn is_missing(&self, rows: &Rows, revision: &Revision, object: &Object) -> bool {
         let Some(row) = rows.get(object.reference()) else { return true };
         let ours = self.journal.owned_fields.get(&object.reference().to_string());
-        let drifted = ours.is_some() && row.owned_fields.is_some() && ours != row.owned_fields.as_ref();
+        let drifted = ours.is_some() && ours != row.owned_fields.as_ref();
         row.revision.as_deref() != Some(revision.key.id.as_str()) || drifted
     }
+}
+
+/// What is said about drift that is not repaired.
+fn drift_findings(scene: &Scene, judge: &dyn Judge) -> Option<Finding> {
+    let drifted = scene.drifted(judge);
+    if scene.config.spec.drift_repair == DriftRepair::Report && !drifted.is_empty() {
+        let names: Vec<String> = drifted.iter().map(ObjectRef::to_string).collect();
+        return Some(Finding::advise(
+            &reasons::DRIFT_REPORTED,
+            format!(
+                "{} of its objects are not as VDO applied them ({}); set spec.driftRepair to Repair to have them put back",
+                names.len(),
+                name_some(&names)
+            ),
+        ));
+    }
+    let (object, fight) = scene.contested.iter().find(|(object, _)| drifted.contains(object))?;
+    Some(Finding::advise(
+        &reasons::DRIFT_FIGHT,
+        format!(
+            "{} keeps changing {object}: VDO put it back {} times and leaves it for a while; stop that manager from \
+             changing it, or set spec.driftRepair to Report",
+            fight.with, fight.times
+        ),
+    ))
 }
 
 /// What one pass does: writes in order, then one report.
@@ -226,6 +303,8 @@ pub struct Plan {
     pub health: Option<Health>,
     /// The original's phase of it.
     pub phase: Phase,
+    /// The attempt that works in every part at this moment, if it does.
+    pub works: Option<Key>,
 }
 
 impl Plan {
@@ -243,19 +322,33 @@ impl Plan {
         }
         // A finding that holds takes the candidates away: what is installed is repaired, nothing new starts.
         let free = worst < Some(Verdict::Hold);
-        let candidate =
-            |revision: &Option<Revision>| revision.as_ref().filter(|_| free).map(|r| r.key.clone());
+        let candidate = |revision: &Option<Revision>| {
+            revision.as_ref().filter(|_| free).map(|revision| scene.candidate(&view, revision))
+        };
         let candidates =
             Candidates { wanted: candidate(&rendered.wanted), fallback: candidate(&rendered.fallback) };
+        findings.extend(drift_findings(scene, judge));
+        if scene.ending == Look::Unreadable {
+            findings.push(Finding::hands_off(
+                &reasons::ENDING_UNKNOWN,
+                "whether the CRDs or the namespace of VDO are being deleted could not be read, so nothing is removed",
+            ));
+        }
         let attempted = record.rolling().cloned();
         let installed = record.installed.clone().or_else(|| scene.journal.installed.clone());
+        // What is rolled out over something that works has to work for a while before it counts.
+        let soaks = |progress: Progress| match progress {
+            Progress::Healthy if record.installed.is_some() && !scene.steady => Progress::Applied,
+            progress => progress,
+        };
+        let attempt_progress = scene.progress(attempted.as_ref(), judge, false);
         let seen = Seen {
             quiet: scene.quarantined
                 || scene.paused_until().is_some()
                 || findings.iter().any(|finding| finding.verdict == Verdict::HandsOff),
             objects: scene.objects(),
-            installed: scene.progress(installed.as_ref(), judge),
-            attempted: scene.progress(attempted.as_ref(), judge),
+            installed: scene.progress(installed.as_ref(), judge, attempted.is_none()),
+            attempted: soaks(attempt_progress),
             others: scene.others,
             volumes: match &scene.volumes {
                 Reading::Unreadable(_) => Look::Unreadable,
@@ -266,6 +359,7 @@ impl Plan {
             journal_empty: scene.journal.is_clear(),
         };
         let decision = order::decide(scene.driver, &view, &seen, &candidates);
+        let works = attempted.clone().filter(|_| attempt_progress == Progress::Healthy);
         let watched = attempted.or(installed);
         let watched = watched.and_then(|key| scene.journal.revision(&key.id));
         let health = watched.map(|revision| judge.health(revision));
@@ -275,7 +369,21 @@ impl Plan {
             findings.push(status::held(scene, held));
         }
         let phase = status::phase(&decision, health.as_ref(), &findings);
-        Plan { decision, findings, deeds, health, phase }
+        Plan { decision, findings, deeds, health, phase, works }
+    }
+
+    /// The objects that this pass puts back because somebody changed or deleted them.
+    pub fn repairs(&self) -> impl Iterator<Item = &Object> {
+        let repair = matches!(self.decision.step, Step::Apply { why: Why::Repair, .. });
+        let stages = self.deeds.iter().filter_map(|deed| match deed {
+            Deed::Apply(stages) => Some(stages),
+            Deed::TakeFinalizer
+            | Deed::WriteJournal(_)
+            | Deed::Prune(_)
+            | Deed::LookAgain
+            | Deed::ReleaseFinalizer => None,
+        });
+        stages.filter(move |_| repair).flatten().flatten()
     }
 
     /// Whether anything is under way that the next pass must look at soon, without being woken. So is somebody else's

@@ -81,6 +81,26 @@ vdo_api::reasons! {
         "Nothing is removed and nothing new is started.",
         "The message says what could not be read and why.",
     }
+    DRIFT_REPORTED = "DriftReported" {
+        "Objects of the driver are not as VDO applied them, and spec.driftRepair says Report.",
+        "They stay as they are.",
+        "Set spec.driftRepair to Repair to have them put back, or apply the wish through the VDOConfig.",
+    }
+    DRIFT_REPAIRED = "DriftRepaired" {
+        "Somebody changed or deleted an object of the driver, and VDO put it back.",
+        "VDO keeps watching it.",
+        "Stop whoever the message names from changing it, or set spec.driftRepair to Report.",
+    }
+    DRIFT_FIGHT = "DriftFight" {
+        "Somebody changes an object of the driver again and again.",
+        "VDO leaves it alone for a while, longer each time, and then puts it back.",
+        "Stop the manager that the message names from changing it, or set spec.driftRepair to Report.",
+    }
+    ENDING_UNKNOWN = "EndingUnknown" {
+        "The VDOConfig is being deleted, and whether VDO itself is could not be read.",
+        "Nothing is removed.",
+        "See whether the roles of the chart are there; the message says what could not be read.",
+    }
     PAUSED = "Paused" {
         "The annotation vdo.vmware.com/paused-until keeps VDO from writing anything but status.",
         "The drivers run as they are.",

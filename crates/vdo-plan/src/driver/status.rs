@@ -8,7 +8,7 @@ use vdo_api::{Condition, Reason, Truth};
 use vdo_compat::{Driver, Release};
 
 use super::view::ready_condition;
-use super::{Health, Plan, Scene, reasons};
+use super::{Health, Plan, Scene, reasons, view};
 use crate::finding::worst;
 use crate::order::{Decision, Held, Record, Refusal, Step, Verb};
 use crate::{Finding, Reading, Verdict};
@@ -32,12 +32,13 @@ impl Plan {
         let before = before.records.of(scene.driver);
         let record = if done { &self.decision.record } else { &self.decision.otherwise };
         let (ready, reason) = self.ready(scene, record);
+        let missing = self.health.as_ref().and_then(Health::missing).unwrap_or_default();
         let record = DriverRecord {
             observed_generation: scene.config.metadata.generation,
             phase: Some(self.phase),
             status_msg: Some(clip(&ready.message, condition::MESSAGE_LIMIT)),
             installed: installed(scene, &stored, record),
-            attempt: attempt(scene, &stored, before, record),
+            attempt: attempt(scene, &stored, before, record, missing),
             refused: self.refused(scene, &stored, record),
         };
         StatusPart { record, ready, reason }
@@ -71,7 +72,13 @@ impl Plan {
             return (truth, finding.reason, message);
         }
         if let Some(target) = record.rolling() {
-            let waits = waits.unwrap_or("its objects are being applied");
+            let waits = match (waits, &self.works) {
+                (Some(waits), _) => waits,
+                (None, Some(_)) if record.installed.is_some() => {
+                    "it works, and is watched for a while before it counts"
+                }
+                (None, _) => "its objects are being applied",
+            };
             let message = format!("{name} {} is being rolled out: {waits}", target.release);
             return (truth, &reasons::ROLLING_OUT, message);
         }
@@ -100,6 +107,9 @@ impl Plan {
     ) -> Vec<Refused> {
         let of = |kind: RefusedKind, refusal: &Option<Refusal<Release, String>>| {
             let refusal = refusal.as_ref()?;
+            let seen_now = self.health.as_ref().and_then(Health::missing).unwrap_or_default();
+            let given_up = stored.attempt.as_ref().map(|attempt| attempt.failure.as_str());
+            let failure = given_up.filter(|it| !it.is_empty()).unwrap_or(seen_now);
             let old = stored.refused.iter().find(|old| {
                 old.kind == kind && old.revision == refusal.key.id && old.generation == refusal.generation
             });
@@ -109,7 +119,8 @@ impl Plan {
                 revision: refusal.key.id.clone(),
                 generation: refusal.generation,
                 reason: "RolloutTimedOut".to_owned(),
-                message: clip(self.health.as_ref().and_then(Health::missing).unwrap_or_default(), 1024),
+                message: clip(failure, 1024),
+                retry: view::retry(&scene.config),
                 since: Time(scene.now),
             }))
         };
@@ -149,11 +160,17 @@ fn attempt(
     stored: &DriverRecord,
     before: &Record<Release, String>,
     record: &Record<Release, String>,
+    failure: &str,
 ) -> Option<Attempt> {
     let attempt = record.attempt.as_ref()?;
     let same = before.attempt.as_ref().is_some_and(|b| b.verb == attempt.verb && b.target == attempt.target);
     if let Some(old) = stored.attempt.as_ref().filter(|_| same) {
-        return Some(old.clone());
+        let failure = if old.failure.is_empty() && before.attempt.as_ref().is_some_and(|it| it.expired) {
+            clip(failure, 1024)
+        } else {
+            old.failure.clone()
+        };
+        return Some(Attempt { failure, ..old.clone() });
     }
     let deadline = scene.now.saturating_add(SignedDuration::from_secs(scene.deadline_seconds));
     Some(Attempt {
@@ -167,6 +184,7 @@ fn attempt(
         holder: scene.holder.clone(),
         since: Time(scene.now),
         deadline: Time(deadline.unwrap_or(Timestamp::MAX)),
+        failure: String::new(),
     })
 }
 

@@ -31,6 +31,9 @@ fn scene() -> Scene {
         volumes: Reading::Absent,
         traces: None,
         quarantined: false,
+        ending: Look::Nothing,
+        steady: true,
+        contested: BTreeMap::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 use vdo_api::condition;
-use vdo_api::names::{CPI_FINALIZER, CSI_FINALIZER};
+use vdo_api::names::{CPI_FINALIZER, CSI_FINALIZER, RETRY_ROLLOUT_ANNOTATION};
 use vdo_api::status::{
     ChosenBy, DriverRecord, Gate as StoredGate, GateVerdict, RefusedKind, Verb as StoredVerb,
 };
@@ -55,13 +55,19 @@ pub fn records(config: &VDOConfig, now: Timestamp) -> PerDriver<Record<Release, 
         Record {
             ready: condition.is_some_and(|c| c.status == Truth::True),
             ready_generation: condition.map_or(0, |c| c.observed_generation),
-            ..record(&stored, now)
+            ..record(&stored, retry(config).as_ref(), now)
         }
     };
     PerDriver {
         cpi: of(Driver::Cpi, status.and_then(|s| s.cpi.as_ref()).map(|cpi| &cpi.record)),
         csi: of(Driver::Csi, status.and_then(|s| s.csi.as_ref()).map(|csi| &csi.record)),
     }
+}
+
+/// The value of the annotation that asks for a new try of what was rolled back.
+pub(super) fn retry(config: &VDOConfig) -> Option<String> {
+    let annotations = config.metadata.annotations.as_ref()?;
+    annotations.get(RETRY_ROLLOUT_ANNOTATION).map(|value| condition::clip(value, 256))
 }
 
 fn gate(stored: &StoredGate) -> Option<Gate<Release>> {
@@ -76,9 +82,13 @@ fn key(release: &str, id: &str) -> Option<Key> {
     Some(Key { release: release.parse().ok()?, id: id.to_owned() })
 }
 
-fn record(stored: &DriverRecord, now: Timestamp) -> Record<Release, String> {
+fn record(stored: &DriverRecord, retry: Option<&String>, now: Timestamp) -> Record<Release, String> {
     let refusal = |kind: RefusedKind| {
         let refused = stored.refused.iter().find(|refused| refused.kind == kind)?;
+        // A new value of the annotation is a new try, as an edit of the spec is.
+        if refused.retry.as_ref() != retry {
+            return None;
+        }
         Some(Refusal { key: key(&refused.release, &refused.revision)?, generation: refused.generation })
     };
     Record {

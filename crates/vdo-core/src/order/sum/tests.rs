@@ -73,6 +73,7 @@ impl World {
             holder: String::new(),
             since: Time(NOW),
             deadline: Time(NOW),
+            failure: String::new(),
         });
         self
     }
