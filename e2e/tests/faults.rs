@@ -10,10 +10,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use e2e::crd::{NAMESPACE, apply};
 use e2e::stand::{
-    CONFIG, SECRET, Said, VCENTER, apply_authority, apply_secret, apply_vcenter, await_condition, await_said,
-    both_drivers, install_chart, matrix, vcenter_config,
+    CONFIG, OPERATORS, SECRET, Said, VCENTER, apply_authority, apply_secret, apply_vcenter, await_condition,
+    await_said, both_drivers, install_chart, matrix, vcenter_config,
 };
 use serde_json::{Value, json};
+use testbed::audit::AuditLog;
 use testbed::bed::{Bed, output_of};
 use testbed::wait::{eventually, throughout};
 
@@ -397,5 +398,261 @@ fn no_match_names_the_nearest_row_and_the_bound_that_fails() {
         let said = await_condition(bed, "vdo", CONFIG, "CompatibilityResolved", "False", SOON);
         names_the_next_step(&said, &["nearest row", "1.36.0", "1.30", "1.36.3"]);
         throughout(Duration::from_secs(5), "nothing is installed", || no_driver_object(bed));
+    });
+}
+
+/// A namespace in which nothing counts.
+const ELSEWHERE: &str = "shop";
+
+/// Objects beside those of the row, in both namespaces; gone when this is dropped.
+struct Beside<'a> {
+    bed: &'a Bed,
+    names: Vec<[String; 3]>,
+}
+
+impl<'a> Beside<'a> {
+    fn new(bed: &'a Bed) -> Self {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ELSEWHERE}});
+        apply(bed, &namespace).unwrap();
+        Beside { bed, names: Vec::new() }
+    }
+
+    /// Applies an object under another name, in this namespace.
+    fn add(&mut self, mut object: Value, namespace: &str, name: &str) -> Result<()> {
+        object["metadata"]["namespace"] = namespace.into();
+        object["metadata"]["name"] = name.into();
+        apply(self.bed, &object)?;
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        self.names.push([kind, namespace.to_owned(), name.to_owned()]);
+        Ok(())
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        for [kind, namespace, name] in &self.names {
+            self.bed.kubectl(&["delete", kind, name, "-n", namespace, "--timeout=60s"]).ok();
+        }
+    }
+}
+
+/// Waits until this condition of an object in whatever namespace has this reason, and gives the object.
+fn told(bed: &Bed, object: [&str; 3], type_: &str, reason: &str) -> (Said, Value) {
+    let [kind, namespace, name] = object;
+    eventually(SOON, &format!("{type_} of {kind} {namespace}/{name}"), || {
+        let object = bed.get(&[kind, name, "-n", namespace])?;
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let Some(found) = conditions.iter().find(|it| it["type"] == type_ && it["reason"] == reason) else {
+            bail!("{object:#}")
+        };
+        let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+        let said = Said {
+            status: text("status"),
+            reason: text("reason"),
+            message: text("message"),
+            generation: found["observedGeneration"].as_i64().unwrap_or_default(),
+        };
+        assert_eq!((said.status.as_str(), said.generation), ("False", 1), "{said:?}");
+        Ok((said, object))
+    })
+}
+
+/// What the operators wrote to the objects of one namespace since the first `before` requests.
+fn written_to(bed: &Bed, namespace: &str, before: usize) -> Vec<[String; 3]> {
+    let audit = AuditLog { requests: bed.audit().unwrap().requests[before..].to_vec() };
+    let writes = audit.accepted_writes();
+    let mut rows: Vec<[String; 3]> = OPERATORS
+        .iter()
+        .flat_map(|operator| writes.by_account(NAMESPACE, operator).requests)
+        .filter(|request| request.namespace == namespace)
+        .map(|request| [request.resource, request.subresource, request.name])
+        .collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn an_object_of_another_namespace_is_told_so_once_and_nothing_else_happens_to_it() {
+    row(|bed| {
+        let vcenter = bed.vcenter(1).clone();
+        let before = bed.audit().unwrap().requests.len();
+        let mut beside = Beside::new(bed);
+        // Everything that would make it count, if it were where the operators are.
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": {},
+            "stringData": {"username": vcenter.user, "password": "not the right one"},
+        });
+        beside.add(secret, ELSEWHERE, SECRET).unwrap();
+        beside.add(vcenter_config(bed, &json!({"insecure": true})), ELSEWHERE, VCENTER).unwrap();
+        beside.add(both_drivers(), ELSEWHERE, CONFIG).unwrap();
+        let reason = "NotInOperatorsNamespace";
+        for type_ in ["Accepted", "Ready"] {
+            let (said, object) = told(bed, ["vdo", ELSEWHERE, CONFIG], type_, reason);
+            names_the_next_step(&said, &[NAMESPACE, "create it there"]);
+            assert!(object["metadata"]["finalizers"].is_null(), "{object:#}");
+            let parts: Vec<&String> = object["status"].as_object().unwrap().keys().collect();
+            assert_eq!(parts, ["conditions", "observedGeneration"]);
+        }
+        let (said, object) = told(bed, ["vcc", ELSEWHERE, VCENTER], "Ready", reason);
+        names_the_next_step(&said, &[NAMESPACE, "create it there"]);
+        assert_eq!(object["status"]["config"], "failed");
+        assert_eq!(object["status"]["conditions"].as_array().unwrap().len(), 1, "{object:#}");
+
+        // The one that counts becomes what it was meant to be, and no pass on the way there looks at the others.
+        apply_secret(bed, &vcenter.user, &vcenter.password().unwrap());
+        apply_vcenter(bed);
+        apply(bed, &matrix()).unwrap();
+        apply(bed, &both_drivers()).unwrap();
+        await_condition(bed, "vdo", CONFIG, "Ready", "True", SOON);
+        let core = core_calls(bed);
+        assert_eq!((&core["logins"]["ok"], &core["logins"]["refused"]), (&json!(1), &json!(0)), "{core:#}");
+
+        // A new process finds its word on them, and tells only the one that came meanwhile.
+        another_leads(bed, &pods_of(bed, "vdo-core"));
+        beside.add(both_drivers(), ELSEWHERE, "later").unwrap();
+        told(bed, ["vdo", ELSEWHERE, "later"], "Accepted", reason);
+        let status = |kind: &str, name: &str| [kind, "status", name].map(str::to_owned);
+        assert_eq!(
+            written_to(bed, ELSEWHERE, before),
+            [
+                status("vdoconfigs", "later"),
+                status("vdoconfigs", CONFIG),
+                status("vspherecloudconfigs", VCENTER)
+            ]
+        );
+        let audit = bed.audit().unwrap();
+        let secrets = audit
+            .by_account(NAMESPACE, "vdo-core")
+            .filter(|it| it.resource == "secrets" && (it.namespace.is_empty() || it.namespace == ELSEWHERE));
+        assert!(secrets.is_empty(), "{secrets:#?}");
+    });
+}
+
+/// A CRD whose spec takes anything, until this is dropped.
+struct Loosened<'a> {
+    bed: &'a Bed,
+    crd: String,
+    spec: Value,
+}
+
+impl<'a> Loosened<'a> {
+    const PATH: &'static str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+
+    fn new(bed: &'a Bed, crd: &str) -> Self {
+        let crd = format!("{crd}.vdo.vmware.com");
+        let spec = bed.get(&["crd", &crd]).unwrap().pointer(Self::PATH).unwrap().clone();
+        let loosened = Loosened { bed, crd, spec };
+        loosened.replace(&json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
+        loosened
+    }
+
+    fn replace(&self, spec: &Value) {
+        let patch = json!([{"op": "replace", "path": Self::PATH, "value": spec}]).to_string();
+        self.bed.kubectl(&["patch", "crd", &self.crd, "--type=json", "-p", &patch]).unwrap();
+    }
+}
+
+impl Drop for Loosened<'_> {
+    fn drop(&mut self) {
+        self.replace(&self.spec);
+    }
+}
+
+/// No vdo-core, until this is dropped: what is done meanwhile it finds all at once.
+struct Stopped<'a>(&'a Bed);
+
+impl<'a> Stopped<'a> {
+    fn new(bed: &'a Bed) -> Self {
+        let stopped = Stopped(bed);
+        stopped.scale(0);
+        eventually(SOON, "no vdo-core", || {
+            let pods = pods_of(bed, "vdo-core");
+            if pods.is_empty() { Ok(()) } else { Err(format!("{pods:?}")) }
+        });
+        stopped
+    }
+
+    fn scale(&self, replicas: usize) {
+        let replicas = format!("--replicas={replicas}");
+        self.0.kubectl(&["scale", "deployment/vdo-core", "-n", NAMESPACE, &replicas]).unwrap();
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.scale(2);
+    }
+}
+
+#[test]
+fn an_object_that_does_not_decode_is_told_the_field_once_and_stops_no_other() {
+    row(|bed| {
+        let vcenter = bed.vcenter(1).clone();
+        let mut beside = Beside::new(bed);
+        let before = bed.audit().unwrap().requests.len();
+        let mut unknown = both_drivers();
+        unknown["spec"]["deletionPolicy"] = "Perhaps".into();
+        let mut misshapen = both_drivers();
+        misshapen["spec"]["cloudProvider"] = "vcenter".into();
+        let mut beyond = vcenter_config(bed, &json!({"insecure": true}));
+        beyond["spec"]["port"] = 4_000_000_000_u32.into();
+        // They are older than the one that counts: what cannot be read takes no place.
+        let stopped = Stopped::new(bed);
+        for (crd, object, name) in [
+            ("vdoconfigs", &unknown, "unknown"),
+            ("vdoconfigs", &misshapen, "misshapen"),
+            ("vspherecloudconfigs", &beyond, "beyond"),
+        ] {
+            let loosened = Loosened::new(bed, crd);
+            eventually(SOON, "the schema takes anything", || beside.add(object.clone(), NAMESPACE, name));
+            drop(loosened);
+            eventually(SOON, "the schema is what it was", || {
+                let trial = ["create", "--dry-run=server", "-f", "-"];
+                match bed.kubectl_with(&trial, &object.to_string()) {
+                    Ok(_) => bail!("accepted: {object}"),
+                    Err(_) => Ok(()),
+                }
+            });
+        }
+        drop(stopped);
+
+        for type_ in ["Accepted", "Ready"] {
+            let (said, _) = told(bed, ["vdo", NAMESPACE, "unknown"], type_, "NotDecodable");
+            names_the_next_step(&said, &["spec.deletionPolicy", "Perhaps", "correct"]);
+        }
+        let (said, object) = told(bed, ["vcc", NAMESPACE, "beyond"], "Ready", "NotDecodable");
+        names_the_next_step(&said, &["spec.port", "correct"]);
+        assert_eq!(object["status"]["config"], "failed");
+        // No status can be written to one whose fields have the wrong shape: the API server refuses. An event can.
+        eventually(SOON, "an event about the misshapen one", || {
+            let events = bed.get(&["events.events.k8s.io", "-n", NAMESPACE])?;
+            let about =
+                |it: &&Value| it["regarding"]["name"] == "misshapen" && it["reason"] == "NotDecodable";
+            match events["items"].as_array().unwrap().iter().find(about) {
+                Some(event) if event["note"].as_str().unwrap_or_default().contains("spec.cloudProvider") => {
+                    Ok(())
+                }
+                found => bail!("{found:?}"),
+            }
+        });
+
+        apply_secret(bed, &vcenter.user, &vcenter.password().unwrap());
+        apply_vcenter(bed);
+        apply(bed, &matrix()).unwrap();
+        apply(bed, &both_drivers()).unwrap();
+        await_condition(bed, "vdo", CONFIG, "Ready", "True", SOON);
+        assert_eq!(e2e::stand::condition(bed, "vdo", CONFIG, "Accepted").unwrap().status, "True");
+        // Over all the passes that this took, each was told once, or tried once.
+        let audit = AuditLog { requests: bed.audit().unwrap().requests[before..].to_vec() };
+        let audit = audit.by_account(NAMESPACE, "vdo-core").filter(|it| it.is_write());
+        for (resource, name, accepted) in [
+            ("vdoconfigs", "unknown", true),
+            ("vdoconfigs", "misshapen", false),
+            ("vspherecloudconfigs", "beyond", true),
+        ] {
+            let tried = audit.filter(|it| it.names(resource, NAMESPACE, name));
+            assert_eq!(tried.count(), 1, "{tried:#?}");
+            assert_eq!(!tried.accepted_writes().is_empty(), accepted, "{tried:#?}");
+        }
     });
 }
