@@ -18,6 +18,7 @@ pub mod cache;
 pub mod control_plane;
 pub mod csinode;
 pub mod enter;
+pub mod faultproxy;
 pub mod images;
 pub mod inside;
 pub mod net;

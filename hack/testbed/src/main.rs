@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use testbed::cache::Cache;
 use testbed::spec::BedSpec;
-use testbed::{control_plane, csinode, enter, inside, podrunner};
+use testbed::{control_plane, csinode, enter, faultproxy, inside, podrunner};
 
 /// A real control plane, simulated vCenters and nodes, and the real drivers, in namespaces of their own.
 #[derive(Parser)]
@@ -53,6 +53,9 @@ enum Door {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Stands between a client and an API server, and makes things go wrong between them.
+    #[command(name = "faultproxy")]
+    FaultProxy(faultproxy::command::Arguments),
     /// What keeps a bed of `up` alive.
     #[command(hide = true)]
     Hold { orders: String },
@@ -100,6 +103,7 @@ fn run() -> Result<ExitCode> {
         Door::Up { spec } => enter::up(spec).map(|()| ExitCode::SUCCESS),
         Door::Exec { dir, command } => enter::exec(&enter::absolute(&dir)?, &command).map(code),
         Door::Down { dir } => enter::down(&enter::absolute(&dir)?).map(|()| ExitCode::SUCCESS),
+        Door::FaultProxy(arguments) => faultproxy::command::run(arguments),
         Door::Hold { orders } => enter::hold(&orders).map(code),
         Door::Inside { orders, command } => {
             let orders = serde_json::from_str(&orders).context("failed to read the orders")?;

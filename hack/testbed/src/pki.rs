@@ -88,6 +88,10 @@ impl Pki {
             "kubernetes.default.svc".to_owned(),
         ];
         pki.store_pair("apiserver", &pki.cluster.sign("kube-apiserver", None, &names)?)?;
+        // What a fault proxy shows: it may stand on any address of the bed that a pod reaches, under the API server's name.
+        let proxy = addresses::NETWORKS.iter().map(|network| network.gateway.to_string());
+        let proxy: Vec<String> = names.iter().cloned().chain(proxy).collect();
+        pki.store_pair("faultproxy", &pki.cluster.sign("faultproxy", None, &proxy)?)?;
         pki.store_pair("front-proxy", &pki.cluster.sign("front-proxy-client", None, &[])?)?;
         let accounts = KeyPair::generate()?;
         pki.store("sa.key", &accounts.serialize_pem())?;
