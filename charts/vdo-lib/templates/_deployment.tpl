@@ -112,6 +112,10 @@ spec:
 - name: VDO_ROLLOUT_DEADLINE_SECONDS
   value: {{ . | int | quote }}
 {{- end }}
+{{- if hasKey .Values "rolloutSoakSeconds" }}
+- name: VDO_ROLLOUT_SOAK_SECONDS
+  value: {{ .Values.rolloutSoakSeconds | int | quote }}
+{{- end }}
 {{- end }}
 
 {{/*

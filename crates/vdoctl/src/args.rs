@@ -29,6 +29,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Prints the versions of this program, of the operators, of the cluster and of the drivers.
     Version(VersionArgs),
+    /// Lets go of VDOConfigs that nobody is left to finish: takes VDO's finalizers off. The drivers stay as they are.
+    ///
+    /// For a cluster whose operators are gone for good. Exit code 1: an operator is still at work, or --yes is missing.
+    Release(ReleaseArgs),
     /// Explains a word that a condition or an event gives as its reason.
     Explain {
         /// The reason, as in `CPINotReady`.
@@ -108,6 +112,17 @@ pub struct VersionArgs {
     /// Prints the answer for programs.
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+}
+
+/// Which cluster, and whether it is meant.
+#[derive(Debug, clap::Args)]
+pub struct ReleaseArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub place: Place,
+    /// Does it. Without it only what would be done is printed.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// Where to look.

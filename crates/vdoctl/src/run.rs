@@ -5,15 +5,16 @@ use std::io::{ErrorKind, Read, Write};
 use anyhow::{Context, Result};
 use cpi_operator::inputs::NodeDeletion;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use serde::Serialize;
 use vdo_plan::Reading;
 
-use crate::args::{Args, Command, Format, RenderArgs, StatusArgs, VersionArgs};
+use crate::args::{Args, Command, Format, ReleaseArgs, RenderArgs, StatusArgs, VersionArgs};
 use crate::bundle::Bundle;
 use crate::render::{self, Request, Secrets};
 use crate::seen::Report;
 use crate::version::{self, Versions};
-use crate::{explain, observe, screen, yaml};
+use crate::{explain, observe, release, screen, yaml};
 
 /// The longest input that is read.
 const INPUT_LIMIT: u64 = 16 * 1024 * 1024;
@@ -35,6 +36,7 @@ pub async fn run(args: Args) -> Result<Answer> {
         Command::Render(args) => render(args),
         Command::Explain { reason } => explain(&reason),
         Command::Status(args) => status(args).await,
+        Command::Release(args) => let_go(args).await,
         Command::Version(args) => version(args).await,
     }
 }
@@ -114,6 +116,41 @@ async fn version(args: VersionArgs) -> Result<Answer> {
         None => print(&version::screen(&versions))?,
     }
     Ok(Answer::Yes)
+}
+
+async fn let_go(args: ReleaseArgs) -> Result<Answer> {
+    let namespace = &args.place.namespace;
+    let cluster = observe::connect(&args.place).await?;
+    let held = release::held(&cluster, namespace).await?;
+    if held.is_empty() {
+        print(&format!("No VDOConfig in {namespace} bears a finalizer of VDO: nothing to do.\n"))?;
+        return Ok(Answer::Yes);
+    }
+    eprintln!("Looking for {} s whether an operator is at work ...", release::WATCHED.as_secs());
+    let alive = release::alive(&cluster, namespace).await?;
+    if !alive.is_empty() {
+        eprintln!(
+            "vdoctl: {} is at work and lets go by itself; delete the VDOConfig, and see `vdoctl status` for what holds it",
+            alive.join(" and ")
+        );
+        return Ok(Answer::No);
+    }
+    for config in held {
+        let (name, finalizers) = (config.name_any(), release::finalizers(&config).join(" and "));
+        if !args.yes {
+            print(&format!("VDOConfig {namespace}/{name}: {finalizers} would be taken off\n"))?;
+            continue;
+        }
+        release::release(&cluster, config).await?;
+        print(&format!(
+            "VDOConfig {namespace}/{name}: {finalizers} taken off; the drivers stay as they are\n"
+        ))?;
+    }
+    if args.yes {
+        return Ok(Answer::Yes);
+    }
+    eprintln!("vdoctl: nothing was changed; repeat it with --yes");
+    Ok(Answer::No)
 }
 
 /// How wide the terminal is. Into a file or a pipe, lines are as long as on the usual one.
