@@ -27,7 +27,8 @@ const CSI: &str = "csi-operator in `CSIReady` of a VDOConfig";
 const CSI_GATE: &str = "vdo-core in `status.gates.csi` and csi-operator in `CSIReady` of a VDOConfig";
 const RESOLVED: &str = "vdo-core in `CompatibilityResolved` of a VDOConfig";
 const ACCEPTED: &str = "vdo-core in `Accepted` of a VDOConfig";
-const STRAY: &str = "vdo-core in `Accepted` and `Ready` of a VDOConfig and in `Ready` of a VsphereCloudConfig";
+const STRAY: &str =
+    "vdo-core in `Accepted` and `Ready` of a VDOConfig and in `Ready` of a VsphereCloudConfig";
 const NODES: &str = "vdo-core in `NodesInitialised` of a VDOConfig";
 const FINDINGS: &str = "vdo-core in `status.nodes.findings` of a VDOConfig";
 const SUMMARY: &str = "vdo-core in `Ready`, `Progressing` or `Degraded` of a VDOConfig";
