@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use vdo_api::VDOConfig;
-use vdo_api::names::{CPI_FINALIZER, CSI_FINALIZER};
-use vdo_plan::order::{Contender, active};
 use vdo_runtime::clock::Monotonic;
+use vdo_runtime::configs::which_counts;
 use vdo_runtime::run::LONGEST;
 
 use crate::strays::{Kind, Stray, admitted};
@@ -130,21 +129,7 @@ pub struct Found {
 impl Found {
     /// Tells which one counts.
     pub fn among(mut configs: Vec<VDOConfig>) -> Self {
-        let chosen = {
-            let contenders: Vec<Contender<'_, _>> = configs
-                .iter()
-                .map(|config| Contender {
-                    finalizer: config
-                        .finalizers()
-                        .iter()
-                        .any(|it| it == CPI_FINALIZER || it == CSI_FINALIZER),
-                    created: config.metadata.creation_timestamp.as_ref().map(|time| time.0),
-                    name: config.metadata.name.as_deref().unwrap_or_default(),
-                })
-                .collect();
-            active(&contenders)
-        };
-        let active = chosen.map(|index| configs.remove(index));
+        let active = which_counts(&configs).map(|index| configs.remove(index));
         Found { active, others: configs }
     }
 }
@@ -156,6 +141,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
     use k8s_openapi::jiff::Timestamp;
     use serde_json::json;
+    use vdo_api::names::CPI_FINALIZER;
     use vdo_runtime::clock::monotonic;
 
     use super::*;

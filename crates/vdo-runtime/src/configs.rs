@@ -69,23 +69,23 @@ pub async fn fetch_active(cluster: &Cluster, namespace: &str) -> Result<Option<V
     Ok(choose(fetch_all::<VDOConfig>(cluster, namespace).await?.objects))
 }
 
-/// The VDOConfig that counts: one that bears our finalizer, else the oldest, then the lowest name.
+/// Which of the VDOConfigs of one namespace counts: one that bears our finalizer, else the oldest, then the lowest name.
+pub fn which_counts(configs: &[VDOConfig]) -> Option<usize> {
+    let driven =
+        |config: &VDOConfig| config.finalizers().iter().any(|f| f == CPI_FINALIZER || f == CSI_FINALIZER);
+    let contenders: Vec<Contender<'_, _>> = configs
+        .iter()
+        .map(|config| Contender {
+            finalizer: driven(config),
+            created: config.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            name: config.metadata.name.as_deref().unwrap_or_default(),
+        })
+        .collect();
+    active(&contenders)
+}
+
 fn choose(mut configs: Vec<VDOConfig>) -> Option<VDOConfig> {
-    let chosen = {
-        let contender = |config: &'_ VDOConfig| {
-            let finalizer = config.finalizers().iter().any(|f| f == CPI_FINALIZER || f == CSI_FINALIZER);
-            (finalizer, config.metadata.creation_timestamp.as_ref().map(|time| time.0))
-        };
-        let contenders: Vec<Contender<'_, _>> = configs
-            .iter()
-            .map(|config| {
-                let (finalizer, created) = contender(config);
-                Contender { finalizer, created, name: config.metadata.name.as_deref().unwrap_or_default() }
-            })
-            .collect();
-        active(&contenders)
-    };
-    chosen.map(|index| configs.swap_remove(index))
+    which_counts(&configs).map(|index| configs.swap_remove(index))
 }
 
 /// Whether the one is a later version than the other, as numbers: the API server's versions of one kind grow.

@@ -337,10 +337,7 @@ impl Plan {
         let attempted = record.rolling().cloned();
         let installed = record.installed.clone().or_else(|| scene.journal.installed.clone());
         // What is rolled out over something that works has to work for a while before it counts.
-        let soaks = |progress: Progress| match progress {
-            Progress::Healthy if record.installed.is_some() && !scene.steady => Progress::Applied,
-            progress => progress,
-        };
+        let soaks = record.installed.is_some() && !scene.steady;
         let attempt_progress = scene.progress(attempted.as_ref(), judge, false);
         let seen = Seen {
             quiet: scene.quarantined
@@ -348,7 +345,12 @@ impl Plan {
                 || findings.iter().any(|finding| finding.verdict == Verdict::HandsOff),
             objects: scene.objects(),
             installed: scene.progress(installed.as_ref(), judge, attempted.is_none()),
-            attempted: soaks(attempt_progress),
+            attempted: match attempt_progress {
+                Progress::Healthy if soaks => Progress::Applied,
+                Progress::Unreadable | Progress::Missing | Progress::Applied | Progress::Healthy => {
+                    attempt_progress
+                }
+            },
             others: scene.others,
             volumes: match &scene.volumes {
                 Reading::Unreadable(_) => Look::Unreadable,
