@@ -4,14 +4,19 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use support::{Api, Reply, Seen, until};
+use tokio::sync::Notify;
 use vdo_api::names::{CPI, CPI_FINALIZER, CPI_MANAGER, CPI_NAMESPACE};
 use vdo_compat::Driver;
-use vdo_plan::Revision;
 use vdo_plan::driver::{Health, Judge, Plan, Rendered, Scene, StatusPart};
+use vdo_plan::{Object, Revision, Stage};
 use vdo_runtime::client::Licence;
 use vdo_runtime::driver::{DriverOperator, DriverPass, Patience};
 use vdo_runtime::own::{OwnObjects, Owner};
@@ -20,12 +25,15 @@ use vdo_runtime::telemetry::LogFormat;
 use vdo_runtime::{Cluster, Operator, Standing};
 
 const CONFIGS: &str = "/apis/vdo.vmware.com/v1alpha1/namespaces/vdo/vdoconfigs";
+const MAP: &str = "/api/v1/namespaces/vmware-system-cpi/configmaps/driver";
 const STANDING: Standing = Standing { licence: Licence::Granted };
 const PATIENCE: Patience = Patience { rollout_deadline_seconds: 600, rollout_soak_seconds: 90 };
 const OWNER: Owner = Owner { driver: CPI, namespace: CPI_NAMESPACE, manager: CPI_MANAGER };
 
-/// A driver that waits for its gate.
-struct Waiting(OwnObjects);
+/// A driver of one ConfigMap, or of none while its inputs do not resolve.
+struct Toy {
+    own: OwnObjects,
+}
 
 struct Observed(Scene);
 
@@ -41,7 +49,7 @@ impl AsMut<Scene> for Observed {
     }
 }
 
-impl DriverOperator for Waiting {
+impl DriverOperator for Toy {
     type Observed = Observed;
 
     const DRIVER: Driver = Driver::Cpi;
@@ -49,7 +57,7 @@ impl DriverOperator for Waiting {
     const FINALIZER: &'static str = CPI_FINALIZER;
 
     fn own(&self) -> &OwnObjects {
-        &self.0
+        &self.own
     }
 
     fn is_image(image: &str) -> bool {
@@ -60,12 +68,13 @@ impl DriverOperator for Waiting {
         Some(Observed(scene))
     }
 
-    fn render(_: &Observed) -> Rendered {
-        Rendered::default()
+    fn render(observed: &Observed) -> Rendered {
+        let gates = observed.0.config.status.as_ref().and_then(|status| status.gates.as_ref());
+        Rendered { wanted: gates.map(|_| revision()), fallback: None }
     }
 
     fn plan(observed: &Observed) -> Plan {
-        Plan::new(&observed.0, &Never, Vec::new(), &Rendered::default())
+        Plan::new(&observed.0, &Works, Vec::new(), &Self::render(observed))
     }
 
     fn status(_: &Observed, part: &StatusPart) -> Value {
@@ -73,21 +82,35 @@ impl DriverOperator for Waiting {
     }
 }
 
-struct Never;
+struct Works;
 
-impl Judge for Never {
-    fn open_stages(&self, _: &Revision) -> usize {
-        0
+impl Judge for Works {
+    fn open_stages(&self, revision: &Revision) -> usize {
+        revision.stages.len()
     }
 
     fn health(&self, _: &Revision) -> Health {
-        Health::Waits("nothing is there".to_owned())
+        Health::Works
     }
+}
+
+fn revision() -> Revision {
+    let map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some("driver".into()),
+            namespace: Some(CPI_NAMESPACE.into()),
+            ..ObjectMeta::default()
+        },
+        data: Some([("verbosity".to_owned(), "2".to_owned())].into()),
+        ..ConfigMap::default()
+    };
+    let stages = vec![Stage { name: "all".into(), objects: vec![Object::new(&map)] }];
+    Revision::seal(Driver::Cpi, "1.36.0".parse().unwrap(), &json!({}), stages, b"key")
 }
 
 struct Bed {
     api: Api,
-    driver: DriverPass<Waiting>,
+    driver: DriverPass<Toy>,
     _operator: Operator,
 }
 
@@ -95,8 +118,19 @@ impl Bed {
     /// With a VDOConfig that wants CPI, and every watch listed.
     async fn new() -> Self {
         let api = Api::new();
-        api.script(discovery);
         api.put(&format!("{CONFIGS}/main"), config(1, &Value::Null));
+        Bed::over(api).await
+    }
+
+    /// Another process over the same API server, once this one is dead.
+    async fn restarted(self) -> Self {
+        let Bed { api, driver, _operator } = self;
+        drop((driver, _operator));
+        Bed::over(api).await
+    }
+
+    async fn over(api: Api) -> Self {
+        api.script(discovery);
         let settings = Settings {
             namespace: "vdo".into(),
             pod_uid: "uid".into(),
@@ -108,7 +142,7 @@ impl Bed {
         };
         let operator = Operator::over(api.cluster(), CPI_MANAGER, "1", &settings).unwrap();
         let own = OwnObjects::watch(&operator.cluster, &operator.watches, OWNER, &[]);
-        let driver = DriverPass::new(&operator, &settings, PATIENCE, Waiting(own));
+        let driver = DriverPass::new(&operator, &settings, PATIENCE, Toy { own });
         let bed = Bed { api, driver, _operator: operator };
         until("every watch is open", Duration::from_secs(5), || bed.api.watches_open() == 9).await;
         bed
@@ -121,6 +155,77 @@ impl Bed {
         let log = self.api.log();
         let asked = log[before..].iter().filter(|seen| !seen.is_watch());
         asked.map(|seen| format!("{} {}", seen.method, seen.path)).collect()
+    }
+
+    /// Opens the gate and passes until nothing is left to do.
+    async fn install(&self) {
+        self.pass().await;
+        self.open_gate();
+        self.settle().await;
+        assert_eq!(self.ready(), "Installed", "{}", self.stored()["status"]);
+    }
+
+    fn open_gate(&self) {
+        let mut stored = self.stored();
+        stored["status"]["gates"] = json!({
+            "generation": 1, "kubernetes": "1.36.0", "matrix": {"source": "BuiltIn", "digest": "d"},
+            "cpi": {"release": "1.36.0", "chosenBy": "Matrix", "verdict": "Open"},
+        });
+        self.api.put(&format!("{CONFIGS}/main"), stored);
+    }
+
+    /// What is there, without what differs from run to run.
+    fn end_state(&self) -> Value {
+        let mut config = self.stored();
+        let mut map = self.api.object(MAP).unwrap_or_default();
+        for object in [&mut config, &mut map] {
+            let metadata = object["metadata"].as_object_mut().unwrap();
+            metadata
+                .retain(|key, _| matches!(key.as_str(), "name" | "finalizers" | "labels" | "annotations"));
+        }
+        config["status"]["cpi"]["installed"]["since"] = Value::Null;
+        for condition in config["status"]["conditions"].as_array_mut().unwrap() {
+            condition["lastTransitionTime"] = Value::Null;
+        }
+        json!([config, map])
+    }
+
+    async fn settle(&self) {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if self.pass().await.is_empty() {
+                return;
+            }
+        }
+        panic!("it does not settle: {}", self.stored()["status"]);
+    }
+
+    /// The reason of `CPIReady`.
+    fn ready(&self) -> String {
+        let conditions = self.stored()["status"]["conditions"].as_array().unwrap().clone();
+        let ready = conditions.into_iter().find(|it| it["type"] == "CPIReady").unwrap();
+        ready["reason"].as_str().unwrap().to_owned()
+    }
+
+    /// The notes of the events with this reason.
+    fn told(&self, reason: &str) -> Vec<String> {
+        let log = self.api.log();
+        let events =
+            log.iter().filter(|seen| seen.path.ends_with("/events") && seen.body["reason"] == reason);
+        events.map(|seen| seen.body["note"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Somebody else takes a field of our object, as the API server records it.
+    fn edit(&self, manager: &str) {
+        let mut map = self.api.object(MAP).unwrap();
+        map["data"]["verbosity"] = "9".into();
+        let entries = map["metadata"]["managedFields"].as_array_mut().unwrap();
+        entries[0]["fieldsV1"].as_object_mut().unwrap().remove("f:data");
+        entries.push(json!({
+            "manager": manager, "operation": "Update", "time": "2026-01-01T00:00:00Z",
+            "fieldsV1": {"f:data": {"f:verbosity": {}}},
+        }));
+        self.api.put(MAP, map);
     }
 
     fn stored(&self) -> Value {
@@ -186,4 +291,117 @@ async fn a_change_that_no_watch_showed_is_found_by_a_live_read() {
     assert_eq!(bed.pass().await, [""; 0]);
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(reads_of_the_config(&bed.pass().await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changed_is_put_back_with_a_word_on_what_and_who() {
+    let bed = Bed::new().await;
+    bed.install().await;
+    bed.edit("kubectl-edit");
+    bed.settle().await;
+    assert_eq!(bed.api.object(MAP).unwrap()["data"]["verbosity"], "2");
+    assert_eq!(
+        bed.told("DriftRepaired"),
+        ["ConfigMap vmware-system-cpi/driver: data.verbosity was 9, set by kubectl-edit, put back to 2"]
+    );
+    bed.api.delete(MAP);
+    bed.settle().await;
+    assert!(bed.told("DriftRepaired")[1].contains("was missing"), "{:?}", bed.told("DriftRepaired"));
+    assert!(bed.api.object(MAP).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_keeps_changing_an_object_is_named_and_left_alone_for_a_while() {
+    let bed = Bed::new().await;
+    bed.install().await;
+    for _ in 0..3 {
+        bed.edit("argocd");
+        bed.settle().await;
+    }
+    bed.edit("argocd");
+    bed.settle().await;
+    assert_eq!(bed.api.object(MAP).unwrap()["data"]["verbosity"], "9");
+    assert_eq!(bed.told("DriftRepaired").len(), 3);
+    assert!(bed.stored()["status"]["cpi"]["statusMsg"].as_str().unwrap().contains("argocd keeps changing"));
+    // Later it is tried once more, without being woken.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    bed.settle().await;
+    assert_eq!(bed.api.object(MAP).unwrap()["data"]["verbosity"], "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_left_where_the_user_only_wants_to_know() {
+    let bed = Bed::new().await;
+    bed.install().await;
+    let mut stored = bed.stored();
+    stored["spec"]["driftRepair"] = "Report".into();
+    bed.api.put(&format!("{CONFIGS}/main"), stored);
+    bed.api.delete(MAP);
+    bed.settle().await;
+    assert!(bed.api.object(MAP).is_none());
+    assert!(
+        bed.stored()["status"]["cpi"]["statusMsg"].as_str().unwrap().contains("are not as VDO applied them")
+    );
+}
+
+/// How a process dies at a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Death {
+    /// Before the API server has it.
+    Before,
+    /// After the API server did it, and before the answer.
+    After,
+}
+
+/// Installs with a process that dies at this write, counted from one, and one that takes over. Gives the end state, or
+/// nothing if there is no such write.
+async fn installed_over_a_crash(at: usize, death: Death) -> Option<Value> {
+    let bed = Bed::new().await;
+    bed.open_gate();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let reached = Arc::new(Notify::new());
+    let (mut writes, tell) = (0, reached.clone());
+    bed.api.script(move |seen| {
+        let writes_something = seen.method != Method::GET && !seen.path.ends_with("/events");
+        writes += usize::from(writes_something);
+        if !writes_something || writes != at {
+            return discovery(seen);
+        }
+        tell.notify_one();
+        Some(if death == Death::Before { Reply::Hang } else { Reply::LoseAnswer })
+    });
+    for _ in 0..20 {
+        tokio::select! {
+            biased;
+            () = reached.notified() => {
+                let bed = bed.restarted().await;
+                bed.settle().await;
+                return Some(bed.end_state());
+            }
+            outcome = bed.driver.pass(STANDING) => drop(outcome),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_dies_at_any_write_changes_nothing_about_the_end() {
+    let undisturbed = Bed::new().await;
+    undisturbed.open_gate();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    undisturbed.settle().await;
+    let expected = undisturbed.end_state();
+    assert_eq!(expected[0]["status"]["conditions"][0]["reason"], "Installed");
+    let mut writes = 0;
+    loop {
+        let before = installed_over_a_crash(writes + 1, Death::Before).await;
+        let after = installed_over_a_crash(writes + 1, Death::After).await;
+        let (Some(before), Some(after)) = (before, after) else { break };
+        writes += 1;
+        assert_eq!(before, expected, "killed before write {writes}");
+        assert_eq!(after, expected, "killed after write {writes}");
+    }
+    // The finalizer, the journal, the claim, the object, the journal and the end.
+    assert_eq!(writes, 6);
 }

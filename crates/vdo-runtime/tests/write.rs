@@ -87,6 +87,40 @@ async fn a_deletion_hits_the_object_that_was_seen_and_no_other() {
     assert_eq!(seen[0].body["propagationPolicy"], "Background");
 }
 
+/// A server on which a field of this object cannot be changed.
+fn immutable(api: &Api, path: &'static str) {
+    let mut gone = false;
+    api.script(move |seen| {
+        gone |= seen.method == Method::DELETE && seen.path == path;
+        let refused = seen.method == Method::PATCH && seen.path == path && !gone;
+        refused.then_some(Reply::Refuse(422, "data: Forbidden: field is immutable when `immutable` is set"))
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_ours_whose_field_cannot_be_changed_is_made_anew_and_nobody_elses_is() {
+    const PATH: &str = "/api/v1/namespaces/a/configmaps/one";
+    let ours = |driver: &str| {
+        let labels = [("vdo.vmware.com/driver".to_owned(), driver.to_owned())].into();
+        let metadata = ObjectMeta { labels: Some(labels), ..meta("one") };
+        Object::new(&ConfigMap { metadata, ..ConfigMap::default() })
+    };
+    for (there, made_anew) in [(Some("cpi"), true), (Some("csi"), false), (None, false)] {
+        let api = Api::new();
+        let cluster = api.cluster();
+        let mut old = support::config_map("one", "old");
+        if let Some(driver) = there {
+            old["metadata"]["labels"] = json!({"vdo.vmware.com/driver": driver});
+        }
+        let old = api.put(PATH, old);
+        immutable(&api, PATH);
+        let outcome = execute(&cluster, "cpi-operator", &[Write::Apply(ours("cpi"))]).await;
+        assert_eq!(outcome.is_complete(), made_anew, "{there:?}: {outcome:?}");
+        let now = api.object(PATH).unwrap();
+        assert_eq!(now["metadata"]["uid"] != old["metadata"]["uid"], made_anew, "{there:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn at_most_eight_writes_are_under_way_at_once() {
     let api = Api::new();

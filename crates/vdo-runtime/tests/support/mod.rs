@@ -238,7 +238,14 @@ impl State {
             }
             ("PATCH", stored) => {
                 let mut object = stored.unwrap_or_else(|| json!({}));
-                merge(&mut object, &seen.body);
+                if seen.path.ends_with("/status") {
+                    // An operator applies its whole part: what it left out of it is gone.
+                    for (part, value) in seen.body["status"].as_object().into_iter().flatten() {
+                        object["status"][part] = value.clone();
+                    }
+                } else {
+                    merge(&mut object, &seen.body);
+                }
                 if seen.content_type.contains("apply-patch") && !seen.path.ends_with("/status") {
                     object["metadata"]["managedFields"] = json!([{
                         "manager": seen.query["fieldManager"], "operation": "Apply", "fieldsV1": fields(&seen.body),
@@ -336,7 +343,10 @@ fn refusal(code: u16, message: &str) -> Answer {
 }
 
 pub fn status(code: u16, message: &str) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message})
+    let reason = if code == 404 { "NotFound" } else { "" };
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message, "reason": reason,
+    })
 }
 
 fn seen(request: &Request<Bytes>) -> Seen {
