@@ -463,3 +463,13 @@ fn a_vdoconfig_that_goes_with_vdo_itself_takes_no_driver_with_it() {
     world.settle();
     assert_eq!((world.installed(), world.ready()), (world.wanted.key.id.clone(), Truth::True));
 }
+
+#[test]
+fn a_journal_that_lost_the_bytes_of_what_is_rolled_out_gets_them_again() {
+    let mut world = World::new();
+    world.pass();
+    world.scene.journal = Journal { hmac_key: KEY.to_vec(), ..Journal::default() };
+    world.settle();
+    assert_eq!((world.installed(), world.ready()), (world.wanted.key.id.clone(), Truth::True));
+    assert_eq!(world.names(), ["config-a", "credentials", "driver"]);
+}

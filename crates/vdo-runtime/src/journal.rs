@@ -171,7 +171,14 @@ impl JournalStore {
             ..Secret::default()
         };
         let stored = self.write(seen, &secret).await.map_err(|fault| self.failed(fault.without_content()))?;
-        Ok(Stored { journal: journal.clone(), version: stored.resource_version() })
+        // An answer without a version is none of the API server's: nothing may rest on it.
+        let version = stored.resource_version().filter(|version| !version.is_empty());
+        let version = version.ok_or_else(|| {
+            self.failed(KubeFault::Malformed {
+                message: "the answer to the write of the journal has no version".into(),
+            })
+        })?;
+        Ok(Stored { journal: journal.clone(), version: Some(version) })
     }
 
     async fn write(&self, seen: &Stored, secret: &Secret) -> Result<Secret, KubeFault> {

@@ -353,22 +353,37 @@ enum Death {
     After,
 }
 
-/// Installs with a process that dies at this write, counted from one, and one that takes over. Gives the end state, or
-/// nothing if there is no such write.
-async fn installed_over_a_crash(at: usize, death: Death) -> Option<Value> {
-    let bed = Bed::new().await;
-    bed.open_gate();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+/// Answers the write of this number, counted from one, in a way of its own; what it gives says that it came to it.
+fn at_write(api: &Api, at: usize, mut reply: impl FnMut() -> Reply + Send + 'static) -> Arc<Notify> {
     let reached = Arc::new(Notify::new());
     let (mut writes, tell) = (0, reached.clone());
-    bed.api.script(move |seen| {
+    api.script(move |seen| {
         let writes_something = seen.method != Method::GET && !seen.path.ends_with("/events");
         writes += usize::from(writes_something);
         if !writes_something || writes != at {
             return discovery(seen);
         }
         tell.notify_one();
-        Some(if death == Death::Before { Reply::Hang } else { Reply::LoseAnswer })
+        Some(reply())
+    });
+    reached
+}
+
+/// A bed in which everything is ready for the first installation.
+async fn ready() -> Bed {
+    let bed = Bed::new().await;
+    bed.open_gate();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bed
+}
+
+/// Installs with a process that dies at this write, and one that takes over. Gives the end state, or nothing if there is
+/// no such write.
+async fn installed_over_a_crash(at: usize, death: Death) -> Option<Value> {
+    let bed = ready().await;
+    let reached = at_write(&bed.api, at, move || match death {
+        Death::Before => Reply::Hang,
+        Death::After => Reply::LoseAnswer,
     });
     for _ in 0..20 {
         tokio::select! {
@@ -385,14 +400,18 @@ async fn installed_over_a_crash(at: usize, death: Death) -> Option<Value> {
     None
 }
 
+/// The end state of an installation that nothing disturbs.
+async fn undisturbed() -> Value {
+    let bed = ready().await;
+    bed.settle().await;
+    let end = bed.end_state();
+    assert_eq!(end[0]["status"]["conditions"][0]["reason"], "Installed");
+    end
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_process_that_dies_at_any_write_changes_nothing_about_the_end() {
-    let undisturbed = Bed::new().await;
-    undisturbed.open_gate();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    undisturbed.settle().await;
-    let expected = undisturbed.end_state();
-    assert_eq!(expected[0]["status"]["conditions"][0]["reason"], "Installed");
+    let expected = undisturbed().await;
     let mut writes = 0;
     loop {
         let before = installed_over_a_crash(writes + 1, Death::Before).await;
@@ -404,4 +423,42 @@ async fn a_process_that_dies_at_any_write_changes_nothing_about_the_end() {
     }
     // The finalizer, the journal, the claim, the object, the journal and the end.
     assert_eq!(writes, 6);
+}
+
+/// What an API server, or something in front of it, may answer once in the place of what it should.
+fn wrong_answers() -> Vec<(&'static str, fn() -> Reply)> {
+    vec![
+        ("409", || Reply::Refuse(409, "the object has been modified")),
+        ("429", || Reply::Refuse(429, "slow down")),
+        ("500, not done", || Reply::Refuse(500, "internal error")),
+        ("503, not done", || Reply::Refuse(503, "unavailable")),
+        ("504, not done", || Reply::Refuse(504, "timeout")),
+        ("401", || Reply::Refuse(401, "the token has expired")),
+        ("403", || Reply::Refuse(403, "forbidden")),
+        ("404", || Reply::Refuse(404, "not found")),
+        ("no object", || Reply::Answer(200, json!("<html>welcome</html>"))),
+        ("an empty object", || Reply::Answer(200, json!({}))),
+        ("done, and nobody hears of it", || Reply::LoseAnswer),
+        ("nothing at all", || Reply::Hang),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_answer_to_any_write_changes_nothing_about_the_end() {
+    let expected = undisturbed().await;
+    for (name, reply) in wrong_answers() {
+        for at in 1..=6 {
+            let bed = ready().await;
+            let reached = at_write(&bed.api, at, reply);
+            for _ in 0..30 {
+                // The loop would wait as long as the fault asks for; here the next pass comes soon, which is harder.
+                drop(bed.driver.pass(STANDING).await);
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            let hit = tokio::time::timeout(Duration::from_secs(1), reached.notified()).await;
+            assert!(hit.is_ok(), "{name}: write {at} was never made");
+            bed.settle().await;
+            assert_eq!(bed.end_state(), expected, "{name} at write {at}");
+        }
+    }
 }

@@ -177,8 +177,14 @@ fn refresh(
     record: &Record<Release, String>,
 ) -> Vec<Deed> {
     let there = record.rolling().or(record.installed.as_ref());
-    let Some(kept) = there.and_then(|key| scene.journal.revision(&key.id)) else { return Vec::new() };
     let mut fresh = [&rendered.wanted, &rendered.fallback].into_iter().flatten();
+    let Some(kept) = there.and_then(|key| scene.journal.revision(&key.id)) else {
+        // The journal lost the bytes of what is there, and this is them: without them nothing goes on.
+        let Some(lost) = fresh.find(|fresh| Some(&fresh.key) == there) else { return Vec::new() };
+        let mut journal = scene.journal.clone();
+        journal.remember(lost);
+        return vec![Deed::WriteJournal(journal)];
+    };
     let same = |fresh: &&Revision| fresh.key == kept.key || kept.differs_in_rendering_only(fresh);
     let Some(fresh) = fresh.find(same).map(|fresh| kept.refreshed(fresh)) else { return Vec::new() };
     if *kept == fresh || scene.progress(there, judge, true) == Progress::Unreadable {
