@@ -181,6 +181,7 @@ impl Keeping {
             Err(fault) => return Err(fault),
         };
         let version = seen.resource_version().unwrap_or_default();
+        let first_look = sight.is_none();
         if sight.as_ref().is_none_or(|sight| sight.version != version) {
             *sight = Some(Sight { version, since: monotonic() });
         }
@@ -191,7 +192,12 @@ impl Keeping {
             // A container of this pod ran before us and was not able to say good-bye.
             holder if holder == mine => Parting::Unclean,
             _ if monotonic().duration_since(since) >= term(&seen) => Parting::Unclean,
-            _ => return Ok(None),
+            holder => {
+                if first_look {
+                    tracing::info!(lease = self.settings.name, holder, "another replica leads");
+                }
+                return Ok(None);
+            }
         };
         let at = monotonic();
         match put(&self.cluster, &self.settings, &self.claimed(seen)).await {
