@@ -1,4 +1,5 @@
-//! The stages of CI, cheapest first. Stops at the first failure; prints what each stage took.
+//! The stages of CI, cheapest first. Stops at the first failure; prints what each stage took, and fails when that
+//! is too much.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{claims, e2e, generate, tidy};
+use crate::{claims, demo, e2e, generate, tidy};
+
+/// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
+const WARM_LIMIT: u64 = 25;
+const COLD_LIMIT: u64 = 75;
+/// Minutes that the stories may take, always: what they run is built in the stage before.
+const STORIES_LIMIT: u64 = 12;
+const STORIES: &str = "e2e";
+/// How many stages a run that took too long names.
+const SHOWN: usize = 3;
 
 /// One stage: a name for the table, and what it does.
 struct Stage {
@@ -29,7 +39,7 @@ const STAGES: &[Stage] = &[
         name: "lint",
         run: |root| cargo(root, "lint", "clippy --workspace --all-targets --quiet -- -D warnings"),
     },
-    // What needs a bed is a story of the last stage; the model has a profile of its own.
+    // What needs a bed is a story of a later stage; the model has a profile of its own.
     Stage {
         name: "unit",
         run: |root| {
@@ -47,7 +57,9 @@ const STAGES: &[Stage] = &[
             cargo(root, "model", "test --profile model --package order-model --no-fail-fast -- --nocapture")
         },
     },
-    Stage { name: "e2e", run: |root| e2e::run(root, None) },
+    Stage { name: "bed", run: e2e::build },
+    Stage { name: STORIES, run: |root| e2e::run(root, None) },
+    Stage { name: "demo", run: demo::stage },
 ];
 
 /// Runs cargo with these words.
@@ -66,31 +78,85 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         fs::remove_dir_all(&logs).context("cannot clear the logs of the last run")?;
     }
     fs::create_dir_all(&logs)?;
-    let mut taken: Vec<(&str, Duration)> = Vec::new();
+    let begin = Instant::now();
+    let mut taken: Vec<Taken> = Vec::new();
     for stage in STAGES.iter().filter(|stage| only.is_none_or(|name| name == stage.name)) {
         println!("== {} ==", stage.name);
         let start = Instant::now();
         let outcome = (stage.run)(root);
         taken.push((stage.name, start.elapsed()));
         if let Err(error) = outcome {
-            table(&taken);
+            print!("{}", table(&taken));
             return Err(error.context(format!("the stage `{}` failed", stage.name)));
         }
     }
-    if only.is_none() {
-        claims::run(root, &logs)?;
+    print!("{}", table(&taken));
+    if only.is_some() {
+        return Ok(());
     }
-    table(&taken);
+    claims::run(root, &logs)?;
+    let youngest = e2e::programs(root, &e2e::testbed(root)?)?;
+    let bed = if youngest > begin.elapsed() { Bed::Cached } else { Bed::Built };
+    println!("{}", judge(&taken, bed)?);
     Ok(())
 }
 
-fn table(taken: &[(&str, Duration)]) {
-    println!("minutes per stage:");
-    for (name, time) in taken {
-        println!("  {name:<10} {:>6.1}", time.as_secs_f64() / 60.0);
-    }
+/// A stage and what it took.
+type Taken = (&'static str, Duration);
+
+/// Where the bed's programs came from. It decides what a run may take: they are most of a cold one.
+#[derive(Clone, Copy)]
+enum Bed {
+    /// All of them were in the cache.
+    Cached,
+    /// At least one was built in this run.
+    Built,
+}
+
+/// Says which limits applied. Fails when one was reached, and names where the time went.
+fn judge(taken: &[Taken], bed: Bed) -> Result<String> {
+    let (limit, because) = match bed {
+        Bed::Cached => (WARM_LIMIT, "the bed's programs were all in the cache"),
+        Bed::Built => (COLD_LIMIT, "programs of the bed had to be built"),
+    };
     let total: Duration = taken.iter().map(|(_, time)| *time).sum();
-    println!("  {:<10} {:>6.1}", "all", total.as_secs_f64() / 60.0);
+    let mut reached = Vec::new();
+    if total >= Duration::from_secs(limit * 60) {
+        let mut slowest = taken.to_vec();
+        slowest.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        let slowest = slowest.iter().take(SHOWN).map(|(name, time)| format!("{name} {:.1}", minutes(*time)));
+        reached.push(format!(
+            "the stages took {:.1} minutes; less than {limit} are allowed, because {because}; slowest: {}",
+            minutes(total),
+            slowest.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    for (name, time) in taken.iter().filter(|(name, _)| *name == STORIES) {
+        if *time >= Duration::from_secs(STORIES_LIMIT * 60) {
+            let took = minutes(*time);
+            reached.push(format!(
+                "the stage `{name}` took {took:.1} minutes; less than {STORIES_LIMIT} are allowed"
+            ));
+        }
+    }
+    if !reached.is_empty() {
+        bail!("CI is too slow:\n  {}", reached.join("\n  "));
+    }
+    Ok(format!(
+        "limits kept: less than {limit} minutes in all, because {because}; less than {STORIES_LIMIT} for `{STORIES}`"
+    ))
+}
+
+fn minutes(time: Duration) -> f64 {
+    time.as_secs_f64() / 60.0
+}
+
+/// The minutes of each stage and of all.
+fn table(taken: &[Taken]) -> String {
+    let total: Duration = taken.iter().map(|(_, time)| *time).sum();
+    let all = ("all", total);
+    let row = |(name, time): &Taken| format!("  {name:<10} {:>6.1}\n", minutes(*time));
+    format!("minutes per stage:\n{}", taken.iter().chain([&all]).map(row).collect::<String>())
 }
 
 /// Runs a program, showing what it prints and keeping it for the check of the claims.
@@ -124,4 +190,66 @@ pub fn logged(root: &Path, name: &str, tests: Option<&str>, program: &str, args:
         bail!("`{program} {}` failed: {status}", args.join(" "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run whose stories took so many minutes, and everything else so many.
+    fn run_of(stories: u64, rest: u64) -> Vec<Taken> {
+        let of = |minutes: u64| Duration::from_secs(minutes * 60);
+        vec![
+            ("tidy", of(0)),
+            ("lint", of(1)),
+            ("unit", of(rest - 1)),
+            (STORIES, of(stories)),
+            ("demo", of(0)),
+        ]
+    }
+
+    #[test]
+    fn a_warm_run_of_25_minutes_fails_and_names_its_slowest_stages() {
+        let why = judge(&run_of(11, 14), Bed::Cached).unwrap_err().to_string();
+
+        assert!(why.contains("took 25.0 minutes; less than 25 are allowed"), "{why}");
+        assert!(why.ends_with("slowest: unit 13.0, e2e 11.0, lint 1.0"), "{why}");
+    }
+
+    #[test]
+    fn a_run_within_its_limits_says_which_applied() {
+        let said = judge(&run_of(11, 13), Bed::Cached).unwrap();
+
+        assert!(said.contains("less than 25 minutes in all"), "{said}");
+        assert!(said.contains("less than 12 for `e2e`"), "{said}");
+    }
+
+    #[test]
+    fn a_run_that_had_to_build_the_bed_has_75_minutes() {
+        let said = judge(&run_of(11, 63), Bed::Built).unwrap();
+        let why = judge(&run_of(11, 64), Bed::Built).unwrap_err().to_string();
+
+        assert!(said.contains("less than 75 minutes in all"), "{said}");
+        assert!(why.contains("took 75.0 minutes; less than 75 are allowed"), "{why}");
+    }
+
+    #[test]
+    fn stories_of_12_minutes_fail_a_run_that_is_short_enough() {
+        for bed in [Bed::Cached, Bed::Built] {
+            let why = judge(&run_of(12, 2), bed).unwrap_err().to_string();
+
+            assert!(why.contains("`e2e` took 12.0 minutes; less than 12 are allowed"), "{why}");
+            assert!(!why.contains("the stages took"), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_minutes_of_each_stage_and_of_all_are_printed() {
+        let taken = [("lint", Duration::from_secs(90)), (STORIES, Duration::from_secs(600))];
+
+        assert_eq!(
+            table(&taken),
+            "minutes per stage:\n  lint          1.5\n  e2e          10.0\n  all          11.5\n"
+        );
+    }
 }

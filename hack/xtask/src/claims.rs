@@ -86,4 +86,11 @@ mod tests {
                    test crd::a ... ok\ntest crd::b ... FAILED\ntest crd::c ... ignored\n";
         assert_eq!(passed_in(log), ["vdo_api::crd::a"]);
     }
+
+    #[test]
+    fn the_line_of_the_demos_stage_counts_like_one_of_cargo() {
+        let log = "     Running demo (demo)\n[  11 s] Installing the chart ...\n\
+                   test a_warm_demo_takes_less_than_90_seconds ... ok\n";
+        assert_eq!(passed_in(log), ["demo::a_warm_demo_takes_less_than_90_seconds"]);
+    }
 }

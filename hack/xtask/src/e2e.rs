@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -44,7 +44,7 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         operators(root)?;
     }
     let testbed = testbed(root)?;
-    shell::run(root, &testbed, &["build"])?;
+    programs(root, &testbed)?;
     let binaries = binaries(root)?;
     for story in chosen {
         let (package, name) = story.target;
@@ -62,6 +62,14 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Builds everything that the stories run, so that their time is their own.
+pub fn build(root: &Path) -> Result<()> {
+    operators(root)?;
+    binaries(root)?;
+    programs(root, &testbed(root)?)?;
+    Ok(())
+}
+
 /// Builds the programs that run in pods, and the CLI.
 pub fn operators(root: &Path) -> Result<()> {
     let packages = ["vdo-core", "cpi-operator", "csi-operator", "vdoctl"];
@@ -76,22 +84,29 @@ pub fn testbed(root: &Path) -> Result<String> {
     Ok(path.to_str().context("a path that is not UTF-8")?.to_owned())
 }
 
+/// Builds the programs of the bed that the cache does not have, and gives the age of the youngest of all.
+pub fn programs(root: &Path, testbed: &str) -> Result<Duration> {
+    let mut youngest = None;
+    // One line for each tool: its name and the folder of its programs.
+    for line in shell::output(root, testbed, &["build"])?.lines() {
+        let (name, folder) = line.split_once('\t').with_context(|| format!("no folder in {line:?}"))?;
+        let built = std::fs::metadata(folder).and_then(|folder| folder.modified());
+        let built = built.with_context(|| format!("cannot tell when {name} was built"))?;
+        // One from the future, after a clock was set back, counts as new.
+        let age = built.elapsed().unwrap_or_default();
+        youngest = Some(youngest.map_or(age, |other: Duration| other.min(age)));
+    }
+    youngest.context("the test bed has no programs")
+}
+
 /// The test binaries of the stories, by `package/target`.
 fn binaries(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut args =
         vec!["test", "--no-run", "--message-format=json", "--package", "e2e", "--package", "testbed"];
     args.extend(STORIES.iter().flat_map(|story| ["--test", story.target.1]));
-    let out = Command::new("cargo")
-        .args(&args)
-        .current_dir(root)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
-    if !out.status.success() {
-        bail!("the end-to-end tests do not build");
-    }
+    let said = shell::output(root, "cargo", &args).context("the end-to-end tests do not build")?;
     let mut found = BTreeMap::new();
-    for line in String::from_utf8_lossy(&out.stdout).lines() {
+    for line in said.lines() {
         let message: Value = serde_json::from_str(line).context("cargo printed what is not JSON")?;
         let Some(binary) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true)
         else {

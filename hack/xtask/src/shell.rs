@@ -26,6 +26,21 @@ pub fn run(at: &Path, program: &str, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program in `at` and gives what it prints; what it says on the side is shown.
+pub fn output(at: &Path, program: &str, args: &[&str]) -> Result<String> {
+    let out = Command::new(program)
+        .args(args)
+        .current_dir(at)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {program}; is it installed?"))?;
+    if !out.status.success() {
+        bail!("`{program} {}` failed: {}", args.join(" "), out.status);
+    }
+    String::from_utf8(out.stdout).with_context(|| format!("{program} printed what is not UTF-8"))
+}
+
 /// The files that git knows or would add, relative to the top.
 pub fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let out = Command::new("git")
