@@ -186,15 +186,19 @@ pub fn both_drivers() -> Value {
 pub fn csi_socket(bed: &Bed) -> Result<String> {
     let pods = bed.get(&["pods", "-n", "vmware-system-csi", "-l", "app=vsphere-csi-controller"])?;
     let pods = pods["items"].as_array().cloned().unwrap_or_default();
-    for pod in &pods {
-        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-        let mut find = Command::new("find");
-        find.arg(bed.path("kubelet")).args(["-name", "csi.sock", "-path", &format!("*{uid}*")]);
-        if let Some(socket) = output_of(&mut find, "")?.lines().next() {
-            return Ok(socket.to_owned());
-        }
-    }
-    bail!("none of {} controller pods has a csi.sock", pods.len())
+    let mut sockets =
+        pods.iter().map(|pod| csi_socket_of(bed, pod["metadata"]["uid"].as_str().unwrap_or_default()));
+    sockets
+        .find_map(Result::ok)
+        .with_context(|| format!("none of {} controller pods has a csi.sock", pods.len()))
+}
+
+/// The socket of the CSI driver in the pod with this UID.
+pub fn csi_socket_of(bed: &Bed, uid: &str) -> Result<String> {
+    let mut find = Command::new("find");
+    find.arg(bed.path("kubelet")).args(["-name", "csi.sock", "-path", &format!("*{uid}*")]);
+    let found = output_of(&mut find, "")?;
+    found.lines().next().map(str::to_owned).with_context(|| format!("pod {uid} has no csi.sock"))
 }
 
 /// A condition as a user reads it.

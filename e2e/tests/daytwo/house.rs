@@ -1,0 +1,330 @@
+//! What the chapters share: the installation, its baseline, and ways to see that something was left alone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use e2e::crd::{NAMESPACE, apply, vdo};
+use e2e::stand::{
+    CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, operator_logs,
+};
+use serde_json::{Value, json};
+use testbed::audit::{AuditLog, Request};
+use testbed::bed::{Bed, output_of};
+use testbed::wait::eventually;
+
+pub const SOON: Duration = Duration::from_secs(90);
+pub const CPI: &str = "vmware-system-cpi";
+pub const CSI: &str = "vmware-system-csi";
+/// The cloud provider's workload.
+pub const CPI_SET: &str = "vsphere-cloud-controller-manager";
+/// A release that the matrix has and the bed has no image of.
+pub const NO_SUCH_IMAGE: &str = "1.37.0";
+/// What is installed at the beginning of a chapter, unless it says otherwise.
+pub const NEW: (&str, &str) = ("1.36.0", "3.7.0");
+
+/// One chapter at a time, whatever the test runner does.
+static CHAPTER: Mutex<()> = Mutex::new(());
+/// The chart, installed by the first chapter.
+static CHART: OnceLock<()> = OnceLock::new();
+
+/// Tells one chapter over the baseline: these releases of CPI and CSI are installed and work, and nothing is under way.
+pub fn chapter(releases: (&str, &str), tell: impl FnOnce(&Bed)) {
+    // One that failed before did so for itself; the baseline is made anew.
+    let _one = CHAPTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let bed = Bed::from_env();
+    CHART.get_or_init(|| {
+        install_chart(
+            &bed,
+            &[
+                "cpi-operator.rolloutSoakSeconds=4",
+                "csi-operator.rolloutSoakSeconds=4",
+                "cpi-operator.rolloutDeadlineSeconds=40",
+                "csi-operator.rolloutDeadlineSeconds=90",
+            ],
+        );
+        let vcenter = bed.vcenter(1).clone();
+        apply_secret(&bed, &vcenter.user, &vcenter.password().unwrap());
+        apply_vcenter(&bed);
+        apply(&bed, &matrix()).unwrap();
+    });
+    apply(&bed, &pinned(releases, &json!({}))).unwrap();
+    installed(&bed, releases);
+    tell(&bed);
+}
+
+/// A matrix with both builds of each driver that the bed has, and one CPI that it has no image of.
+fn matrix() -> Value {
+    let row = json!({
+        "vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"min": "1.30", "max": "1.40"},
+        "deploymentPath": ["https://example.com/not-used.yaml"],
+    });
+    let content = json!({
+        "CPI": {"1.33.0": row, "1.36.0": row, NO_SUCH_IMAGE: row},
+        "CSI": {"3.3.1": row, "3.7.0": row},
+    });
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "comp-matrix-config", "namespace": NAMESPACE},
+        "data": {"versionConfigContent": content.to_string(), "auto-upgrade": "disabled"},
+    })
+}
+
+/// The VDOConfig with exactly these releases, and more at its top.
+pub fn pinned((cpi, csi): (&str, &str), more: &Value) -> Value {
+    let mut spec = json!({
+        "cloudProvider": {"vsphereCloudConfigs": [VCENTER], "version": cpi},
+        "storageProvider": {"vsphereCloudConfig": VCENTER, "version": csi},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    vdo(CONFIG, &spec)
+}
+
+/// The VDOConfig as it is.
+pub fn config(bed: &Bed) -> Result<Value> {
+    bed.get(&["vdo", CONFIG, "-n", NAMESPACE])
+}
+
+/// A condition of an object.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().find(|it| it["type"] == type_).unwrap_or(&Value::Null)
+}
+
+/// Waits until both drivers are installed in these releases and work, as said about the VDOConfig as it is now.
+pub fn installed(bed: &Bed, (cpi, csi): (&str, &str)) -> Value {
+    until(bed, &format!("CPI {cpi} and CSI {csi} work"), |config| {
+        let status = &config["status"];
+        for (driver, release) in [("cpi", cpi), ("csi", csi)] {
+            let record = &status[driver];
+            ensure!(record["installed"]["release"] == release && record["attempt"].is_null(), "{record}");
+        }
+        for type_ in ["CPIReady", "CSIReady", "Ready"] {
+            let said = condition(config, type_);
+            let now = said["observedGeneration"] == config["metadata"]["generation"];
+            ensure!(said["status"] == "True" && now, "{said}");
+        }
+        Ok(())
+    })
+}
+
+/// Waits until the VDOConfig is as wanted, and gives it. A failure shows what the operators printed.
+pub fn until(bed: &Bed, what: &str, wanted: impl Fn(&Value) -> Result<()>) -> Value {
+    let last = std::cell::RefCell::new(String::new());
+    let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually(SOON, what, || {
+            let config = config(bed)?;
+            if let Err(why) = wanted(&config) {
+                last.replace(format!("{why:#}\n{:#}", config["status"]));
+                return Err(why);
+            }
+            Ok(config)
+        })
+    }));
+    waited.unwrap_or_else(|_| {
+        let pods = bed.kubectl(&["get", "pods", "-A", "-o", "wide"]).unwrap_or_default();
+        panic!("{what}: {}\n{pods}\n{}", last.borrow(), operator_logs(bed))
+    })
+}
+
+/// A moment of the audit log.
+pub struct Since(usize);
+
+impl Since {
+    pub fn now(bed: &Bed) -> Self {
+        Since(bed.audit().unwrap().requests.len())
+    }
+
+    /// What was answered since.
+    pub fn audit(&self, bed: &Bed) -> AuditLog {
+        AuditLog { requests: bed.audit().unwrap().requests.split_off(self.0) }
+    }
+
+    /// What our operators wrote since, but for leases and events.
+    pub fn written(&self, bed: &Bed) -> AuditLog {
+        let ours = |r: &Request| OPERATORS.iter().any(|name| r.user == account(name));
+        let timed = |r: &Request| matches!(r.resource.as_str(), "leases" | "events");
+        self.audit(bed).accepted_writes().filter(|r| ours(r) && !timed(r))
+    }
+
+    /// What one operator did to objects of the drivers since: status, journal and finalizers apart.
+    pub fn touched(&self, bed: &Bed, operator: &str) -> AuditLog {
+        self.written(bed).filter(|r| r.user == account(operator) && r.namespace != NAMESPACE)
+    }
+}
+
+fn account(operator: &str) -> String {
+    format!("system:serviceaccount:{NAMESPACE}:{operator}")
+}
+
+pub fn is_workload(request: &Request) -> bool {
+    matches!(request.resource.as_str(), "deployments" | "daemonsets")
+}
+
+/// What tells whether the workloads of a namespace were left alone: the UID and generation of each.
+pub fn workloads(bed: &Bed, namespace: &str) -> BTreeMap<String, (String, i64)> {
+    let list = bed.get(&["daemonsets,deployments", "-n", namespace]).unwrap();
+    let rows = list["items"].as_array().unwrap().iter().map(|it| {
+        let meta = &it["metadata"];
+        let name = format!("{}/{}", it["kind"].as_str().unwrap(), meta["name"].as_str().unwrap());
+        (name, (meta["uid"].as_str().unwrap().to_owned(), meta["generation"].as_i64().unwrap()))
+    });
+    rows.collect()
+}
+
+/// The UIDs of the pods of a namespace.
+pub fn pods(bed: &Bed, namespace: &str) -> Vec<String> {
+    let list = bed.get(&["pods", "-n", namespace]).unwrap();
+    let pods = list["items"].as_array().unwrap().iter();
+    let mut uids: Vec<String> = pods.map(|it| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect();
+    uids.sort();
+    uids
+}
+
+/// Every kind of object that a driver consists of.
+const KINDS: &str = "daemonsets,deployments,secrets,configmaps,serviceaccounts,roles,rolebindings,services,\
+    clusterroles,clusterrolebindings,csidrivers";
+
+/// The objects of a driver, as `cpi` or `csi`.
+pub fn objects(bed: &Bed, driver: &str) -> Vec<Value> {
+    let list = bed.get(&[KINDS, "-A", "-l", &format!("vdo.vmware.com/driver={driver}")]).unwrap();
+    list["items"].as_array().unwrap().clone()
+}
+
+/// Kind, namespace and name.
+pub fn name_of(object: &Value) -> String {
+    let meta = &object["metadata"];
+    let namespace = meta["namespace"].as_str().unwrap_or_default();
+    format!("{} {namespace}/{}", object["kind"].as_str().unwrap(), meta["name"].as_str().unwrap())
+}
+
+/// Every object of the driver belongs to the installed revision: what others had and this one has not was pruned.
+pub fn nothing_of_another_revision_is_left(bed: &Bed, driver: &str) {
+    let config = config(bed).unwrap();
+    let revision = &config["status"][driver]["installed"]["revision"];
+    let objects = objects(bed, driver);
+    assert!(objects.len() >= 8, "{} objects of {driver}", objects.len());
+    for object in objects {
+        let of = &object["metadata"]["annotations"]["vdo.vmware.com/revision"];
+        assert_eq!(of, revision, "{}", name_of(&object));
+    }
+}
+
+/// Calls the storage driver as its sidecars do.
+pub fn csic(socket: &str, arguments: &[&str], timeout: &str) -> Result<Value> {
+    let mut command = Command::new(Bed::from_env().program("csic"));
+    command.args(["--socket", socket, "--json", "--timeout", timeout]).args(arguments);
+    let said = output_of(&mut command, "")?;
+    serde_json::from_str(said.lines().last().unwrap_or_default()).with_context(|| said.clone())
+}
+
+/// Makes a volume through a controller that has just begun, and gives its id.
+///
+/// The simulator tells of finished tasks only to the session that began to listen last, as far as drivers up to 3.3 do
+/// it. That is one of the controllers or the syncer that leads, so a controller beside another syncer begins anew.
+pub fn make_volume(bed: &Bed, name: &str) -> String {
+    let controllers = || bed.get(&["pods", "-n", CSI, "-l", "app=vsphere-csi-controller"]);
+    let lease = bed.get(&["lease", "vsphere-syncer", "-n", CSI]).unwrap();
+    let leader = lease["spec"]["holderIdentity"].as_str().unwrap();
+    let before = controllers().unwrap();
+    let names =
+        before["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["name"].as_str().unwrap());
+    let names: Vec<&str> = names.collect();
+    assert!(names.contains(&leader), "{leader} is none of {names:?}");
+    let old = names.iter().find(|name| **name != leader).unwrap();
+    bed.kubectl(&["delete", "pod", old, "-n", CSI]).unwrap();
+    let socket = eventually(SOON, "another controller works", || {
+        let pods = controllers()?;
+        let pods = pods["items"].as_array().unwrap();
+        let new = |pod: &&Value| pod["metadata"]["name"].as_str().is_some_and(|name| !names.contains(&name));
+        let new = pods.iter().find(new).context("no new pod")?;
+        ensure!(condition(new, "Ready")["status"] == "True", "{}", new["status"]);
+        csi_socket_of(bed, new["metadata"]["uid"].as_str().unwrap())
+    });
+    let made = csic(&socket, &["create", "--name", name], "30s").unwrap();
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// The ids of the volumes that the vCenter has.
+pub fn volumes(bed: &Bed) -> Vec<String> {
+    let rows = bed.vcenter(1).admin_get("/cns/volumes").unwrap();
+    rows.as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// How many passes the replicas of an operator made so far: the proof that it was awake.
+pub fn passes(bed: &Bed, operator: &str) -> Result<u64> {
+    let label = format!("app.kubernetes.io/name={operator}");
+    let pods = bed.get(&["pods", "-n", NAMESPACE, "-l", &label])?;
+    let mut passes = 0;
+    for pod in pods["items"].as_array().unwrap() {
+        let address = pod["status"]["podIP"].as_str().context("a pod without an address")?;
+        let metrics = http_get(address, "/metrics")?;
+        let lines = metrics.lines().filter_map(|line| line.strip_prefix("vdo_passes_total{"));
+        passes += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
+    }
+    Ok(passes)
+}
+
+fn http_get(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect((address, 8080)).with_context(|| address.to_owned())?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if !answer.contains(" 200 OK") {
+        bail!("{answer}");
+    }
+    Ok(answer)
+}
+
+/// Every version of the VDOConfig from now on, as a watch shows it.
+pub struct History {
+    watch: Child,
+    file: PathBuf,
+}
+
+impl History {
+    pub fn begin(bed: &Bed, name: &str) -> Self {
+        let file = bed.path(format!("tmp/history-{name}"));
+        let mut kubectl = Command::new(bed.program("kubectl"));
+        kubectl.arg("--kubeconfig").arg(bed.kubeconfig());
+        kubectl.args(["get", "vdo", CONFIG, "-n", NAMESPACE, "--watch", "-o", "json"]);
+        kubectl.stdin(Stdio::null()).stdout(File::create(&file).unwrap()).stderr(Stdio::null());
+        let history = History { watch: kubectl.spawn().unwrap(), file };
+        eventually(SOON, "the watch begins", || {
+            if history.versions().is_empty() { Err("nothing yet") } else { Ok(()) }
+        });
+        history
+    }
+
+    /// The versions so far; one that is being written counts the next time.
+    pub fn versions(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.file).unwrap();
+        serde_json::Deserializer::from_str(&text).into_iter::<Value>().map_while(Result::ok).collect()
+    }
+
+    /// What a record of a driver held, one after the other: the release that is installed, and the one being rolled out.
+    pub fn releases(&self, driver: &str) -> Vec<[String; 2]> {
+        let release = |value: &Value| value["release"].as_str().unwrap_or("none").to_owned();
+        let versions = self.versions();
+        let records = versions.iter().map(|version| &version["status"][driver]);
+        let mut seen: Vec<[String; 2]> =
+            records.map(|it| [release(&it["installed"]), release(&it["attempt"])]).collect();
+        seen.dedup();
+        seen
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.watch.kill().ok();
+        self.watch.wait().ok();
+    }
+}
