@@ -1,212 +1,21 @@
-//! One driver's passes against a small world: what a plan says is done, and the next pass sees it.
+//! One driver's passes against a small world.
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+mod world;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
-use vdo_api::names::CPI_FINALIZER;
+use vdo_api::Truth;
 use vdo_api::reason::AS_WANTED;
-use vdo_api::status::{
-    ChosenBy, CpiStatus, DriverRecord, Gate, GateVerdict, Gates, MatrixRef, VDOConfigStatus,
-};
-use vdo_api::vdoconfig::{CloudProvider, DriftRepair};
-use vdo_api::{Truth, VDOConfig, VDOConfigSpec};
+use vdo_api::vdoconfig::DriftRepair;
 use vdo_compat::Driver;
 use vdo_plan::drift::Fight;
-use vdo_plan::driver::{Deed, Health, Judge, Plan, Rendered, Row, Rows, Scene};
+use vdo_plan::driver::Deed;
 use vdo_plan::journal::Journal;
 use vdo_plan::order::{Look, Step};
-use vdo_plan::{Finding, Object, Reading, Revision, Stage};
-
-const KEY: &[u8] = &[7; 32];
-
-/// Every revision works, but for the one with this id, which says why not.
-struct AllBut(Option<(String, String)>);
-
-impl Judge for AllBut {
-    fn open_stages(&self, revision: &Revision) -> usize {
-        revision.stages.len()
-    }
-
-    fn health(&self, revision: &Revision) -> Health {
-        match &self.0 {
-            Some((id, why)) if *id == revision.key.id => Health::Waits(why.clone()),
-            Some(_) | None => Health::Works,
-        }
-    }
-}
-
-fn meta(name: &str) -> ObjectMeta {
-    ObjectMeta { name: Some(name.to_owned()), namespace: Some("d".to_owned()), ..ObjectMeta::default() }
-}
-
-/// A revision of release `release` with this configuration and this password, which the driver reads live.
-fn revision(release: &str, config: &str, password: &str) -> Revision {
-    let map = ConfigMap { metadata: meta(&format!("config-{config}")), ..ConfigMap::default() };
-    let secret = Secret {
-        metadata: meta("credentials"),
-        data: Some([("password".to_owned(), ByteString(password.into()))].into()),
-        ..Secret::default()
-    };
-    let set = DaemonSet { metadata: meta("driver"), ..DaemonSet::default() };
-    let stages = vec![
-        Stage { name: "configuration".into(), objects: vec![Object::live(&secret), Object::new(&map)] },
-        Stage { name: "workload".into(), objects: vec![Object::new(&set)] },
-    ];
-    Revision::seal(Driver::Cpi, release.parse().unwrap(), &json!(config), stages, KEY)
-}
-
-struct World {
-    scene: Scene,
-    wanted: Revision,
-    findings: Vec<Finding>,
-    broken: Option<(String, String)>,
-}
-
-impl World {
-    fn new() -> Self {
-        let mut config = VDOConfig::new(
-            "vdo",
-            VDOConfigSpec {
-                cloud_provider: Some(CloudProvider {
-                    vsphere_cloud_configs: vec!["vc".to_owned()],
-                    ..CloudProvider::default()
-                }),
-                ..VDOConfigSpec::default()
-            },
-        );
-        config.metadata.generation = Some(1);
-        let scene = Scene {
-            driver: Driver::Cpi,
-            config,
-            now: "2026-01-01T00:00:00Z".parse().unwrap(),
-            holder: "pod".to_owned(),
-            deadline_seconds: 600,
-            journal: Journal { hmac_key: KEY.to_vec(), ..Journal::default() },
-            rows: Reading::Present(Rows::new()),
-            others: Look::Nothing,
-            volumes: Reading::Absent,
-            traces: None,
-            quarantined: false,
-            ending: Look::Nothing,
-            steady: true,
-            contested: BTreeMap::new(),
-        };
-        let mut world =
-            World { scene, wanted: revision("1.36.0", "a", "p"), findings: Vec::new(), broken: None };
-        world.open_gate("1.36.0");
-        world
-    }
-
-    fn open_gate(&mut self, release: &str) {
-        let status = self.scene.config.status.get_or_insert_with(VDOConfigStatus::default);
-        status.gates = Some(Gates {
-            generation: self.scene.config.metadata.generation.unwrap(),
-            kubernetes: "1.36.3".to_owned(),
-            matrix: MatrixRef::default(),
-            cpi: Some(Gate {
-                release: Some(release.to_owned()),
-                chosen_by: ChosenBy::Matrix,
-                verdict: GateVerdict::Open,
-                reason: String::new(),
-                message: String::new(),
-            }),
-            csi: None,
-            csi_needs_cpi: Default::default(),
-        });
-    }
-
-    fn plan(&self) -> Plan {
-        let rendered = Rendered { wanted: Some(self.wanted.clone()), fallback: None };
-        Plan::new(&self.scene, &AllBut(self.broken.clone()), self.findings.clone(), &rendered)
-    }
-
-    /// Makes one pass: the deeds and the report. Gives what it did.
-    fn pass(&mut self) -> Plan {
-        let plan = self.plan();
-        let rows = match &mut self.scene.rows {
-            Reading::Present(rows) => rows,
-            _ => panic!("a pass over rows that cannot be read writes nothing"),
-        };
-        for deed in &plan.deeds {
-            match deed {
-                Deed::TakeFinalizer => {
-                    self.scene.config.metadata.finalizers = Some(vec![CPI_FINALIZER.to_owned()]);
-                }
-                Deed::ReleaseFinalizer => self.scene.config.metadata.finalizers = None,
-                Deed::WriteJournal(journal) => self.scene.journal = journal.clone(),
-                Deed::Apply(stages) => {
-                    for object in stages.iter().flatten() {
-                        let id = object.value()["metadata"]["annotations"]["vdo.vmware.com/revision"].clone();
-                        let row = Row {
-                            uid: format!("uid-{}", object.reference().name),
-                            revision: id.as_str().map(str::to_owned),
-                            owned_fields: Some("fields".to_owned()),
-                        };
-                        rows.insert(object.reference().clone(), row);
-                    }
-                }
-                Deed::Prune(prunes) => prunes.iter().for_each(|prune| drop(rows.remove(&prune.reference))),
-                Deed::LookAgain => assert!(rows.is_empty()),
-            }
-        }
-        let part = plan.status(&self.scene, true);
-        let status = self.scene.config.status.get_or_insert_with(VDOConfigStatus::default);
-        status.cpi = Some(CpiStatus { record: part.record, node_status: BTreeMap::new() });
-        status.conditions = vec![part.ready];
-        plan
-    }
-
-    /// Passes until one does nothing. Gives how many did something.
-    fn settle(&mut self) -> usize {
-        for passes in 0..20 {
-            if self.pass().deeds.is_empty() && self.plan().deeds.is_empty() {
-                return passes;
-            }
-        }
-        panic!("it does not settle: {:?}", self.plan().decision)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.scene.rows.present().unwrap().keys().map(|reference| reference.name.clone()).collect();
-        names.sort();
-        names
-    }
-
-    fn hold_gate(&mut self) {
-        let gates = self.scene.config.status.as_mut().unwrap().gates.as_mut().unwrap();
-        gates.cpi.as_mut().unwrap().verdict = GateVerdict::Held;
-    }
-
-    fn lose(&mut self, name: &str) {
-        let Reading::Present(rows) = &mut self.scene.rows else { unreachable!() };
-        rows.retain(|reference, _| reference.name != name);
-    }
-
-    fn annotate(&mut self, key: &str, value: &str) {
-        let annotations = self.scene.config.metadata.annotations.get_or_insert_default();
-        annotations.insert(key.to_owned(), value.to_owned());
-    }
-
-    fn record(&self) -> DriverRecord {
-        self.scene.config.status.as_ref().unwrap().cpi.as_ref().unwrap().record.clone()
-    }
-
-    /// The id of the installed revision.
-    fn installed(&self) -> String {
-        self.record().installed.unwrap().revision
-    }
-
-    fn ready(&self) -> Truth {
-        self.scene.config.status.as_ref().unwrap().conditions[0].status
-    }
-}
+use vdo_plan::{Finding, Object, Reading, Revision};
+use world::{KEY, World, meta, revision};
 
 #[test]
 fn a_first_install_claims_before_it_applies_and_then_rests() {
