@@ -48,7 +48,8 @@ const STAGES: &[Stage] = &[
                 "unit",
                 "test --workspace --exclude order-model --exclude e2e --exclude testbed --no-fail-fast",
             )?;
-            cargo(root, "unit-bed", "test --package testbed --package e2e --lib --no-fail-fast")
+            cargo(root, "unit-bed", "test --package testbed --package e2e --lib --no-fail-fast")?;
+            cargo(root, "unit-proxy", "test --package testbed --test faultproxy --no-fail-fast")
         },
     },
     Stage {
@@ -58,7 +59,8 @@ const STAGES: &[Stage] = &[
         },
     },
     Stage { name: "bed", run: e2e::build },
-    Stage { name: STORIES, run: |root| e2e::run(root, None) },
+    Stage { name: "api", run: |root| e2e::run_layer(root, e2e::Layer::Api) },
+    Stage { name: STORIES, run: |root| e2e::run_layer(root, e2e::Layer::Full) },
     Stage { name: "demo", run: demo::stage },
 ];
 

@@ -10,31 +10,52 @@ use serde_json::Value;
 use crate::ci::logged;
 use crate::shell;
 
+/// What a story needs of a bed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// An API server only.
+    Api,
+    /// Everything, with the real drivers.
+    Full,
+}
+
 /// A story and the bed that it needs.
 struct Story {
     /// The package and the name of the test target.
     target: (&'static str, &'static str),
-    /// The bed: flags of `testbed run`.
-    bed: &'static [&'static str],
+    /// What it needs.
+    layer: Layer,
+    /// How many nodes its bed has.
+    nodes: u32,
     /// Whether it needs the operators' programs.
     operators: bool,
 }
 
 const STORIES: &[Story] = &[
-    Story { target: ("e2e", "admission"), bed: &["--profile", "api"], operators: false },
-    Story { target: ("e2e", "render"), bed: &["--profile", "api"], operators: true },
-    Story { target: ("e2e", "install"), bed: &["--nodes", "3"], operators: true },
-    Story { target: ("e2e", "faults"), bed: &["--nodes", "3"], operators: true },
-    Story { target: ("e2e", "foreign"), bed: &["--nodes", "3"], operators: true },
-    Story { target: ("e2e", "password"), bed: &["--nodes", "3"], operators: true },
-    Story { target: ("testbed", "bed_proof"), bed: &["--nodes", "5"], operators: false },
-    Story { target: ("testbed", "podrunner_proof"), bed: &["--nodes", "3"], operators: false },
+    Story { target: ("e2e", "admission"), layer: Layer::Api, nodes: 0, operators: false },
+    Story { target: ("e2e", "render"), layer: Layer::Api, nodes: 0, operators: true },
+    Story { target: ("e2e", "replicas"), layer: Layer::Api, nodes: 0, operators: true },
+    Story { target: ("e2e", "install"), layer: Layer::Full, nodes: 3, operators: true },
+    Story { target: ("e2e", "faults"), layer: Layer::Full, nodes: 3, operators: true },
+    Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: 3, operators: true },
+    Story { target: ("e2e", "password"), layer: Layer::Full, nodes: 3, operators: true },
+    Story { target: ("e2e", "daytwo"), layer: Layer::Full, nodes: 3, operators: true },
+    Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: 5, operators: false },
+    Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: 3, operators: false },
 ];
+
+/// Runs all stories of a layer.
+pub fn run_layer(root: &Path, layer: Layer) -> Result<()> {
+    run_stories(root, |story| story.layer == layer)
+}
 
 /// Runs all stories, or the one with this name.
 pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
-    let chosen: Vec<&Story> =
-        STORIES.iter().filter(|story| only.is_none_or(|name| story.target.1 == name)).collect();
+    run_stories(root, |story| only.is_none_or(|name| story.target.1 == name))
+}
+
+fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool) -> Result<()> {
+    let chosen: Vec<&Story> = STORIES.iter().filter(|story| wanted(story)).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = STORIES.iter().map(|story| story.target.1).collect();
         bail!("there is no such story; there are {}", names.join(", "));
@@ -52,8 +73,12 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         let binary = binaries.get(&key).with_context(|| format!("cargo built no test {key}"))?;
         let binary = binary.to_str().context("a path that is not UTF-8")?;
         println!("-- {key} --");
+        let nodes = story.nodes.to_string();
         let mut args = vec!["run"];
-        args.extend(story.bed);
+        match story.layer {
+            Layer::Api => args.extend(["--profile", "api"]),
+            Layer::Full => args.extend(["--nodes", &nodes]),
+        }
         args.extend(["--", binary, "--test-threads=1"]);
         // The line that names the binary, as cargo prints it: the check of the claims reads it.
         println!("     Running {key} ({binary})");
