@@ -116,6 +116,14 @@ pub struct Patience {
     pub rollout_soak_seconds: u64,
 }
 
+impl Patience {
+    /// The deadline, but never so short that nothing could ever soak.
+    fn deadline_seconds(&self) -> i64 {
+        let soak = i64::try_from(self.rollout_soak_seconds).unwrap_or(i64::MAX);
+        self.rollout_deadline_seconds.max(soak.saturating_add(30))
+    }
+}
+
 /// What one pass decides on, and the journal's version that its writes carry.
 struct Snapshot<O> {
     observed: O,
@@ -302,7 +310,7 @@ impl<D: DriverOperator> DriverPass<D> {
             driver: D::DRIVER,
             now: wall(),
             holder: self.reporter.pod.clone(),
-            deadline_seconds: self.patience.rollout_deadline_seconds,
+            deadline_seconds: self.patience.deadline_seconds(),
             journal: journal.journal.clone(),
             rows: self.driver.own().reading(),
             others: Look::Nothing,
