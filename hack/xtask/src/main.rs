@@ -17,6 +17,7 @@ mod e2e;
 mod generate;
 mod rbac;
 mod shell;
+mod sweep;
 mod tidy;
 
 #[derive(Parser)]
@@ -49,6 +50,9 @@ enum Task {
         /// Only this one.
         story: Option<String>,
     },
+    /// Strikes every write of the operators, and compares how it ends.
+    #[command(subcommand)]
+    Sweep(sweep::Sweep),
     /// Checks that every promise of `docs/claims.toml` was proven by a test that ran and passed.
     Claims {
         /// The folder with the logs of the test runs.
@@ -72,6 +76,7 @@ fn main() -> Result<()> {
         Task::Fresh => generate::fresh(&root),
         Task::Demo => demo::run(&root),
         Task::E2e { story } => e2e::run(&root, story.as_deref()),
+        Task::Sweep(sweep) => sweep::run(&root, &sweep),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {
             let mut words = vec!["run", "--quiet", "--package", "testbed", "--"];

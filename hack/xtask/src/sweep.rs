@@ -1,0 +1,236 @@
+//! The crash sweep: lanes in beds of their own, each running cases, and the evidence that comes of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{e2e, shell};
+
+/// What the result depends on.
+const INPUTS: [&str; 4] = ["crates", "charts", "e2e/src/sweep", "hack/testbed"];
+const EVIDENCE: &str = "docs/evidence/crash.json";
+
+/// Which sweep.
+#[derive(Subcommand)]
+pub enum Sweep {
+    /// Every write of every operator is struck: killed before it, killed after it, its reply lost.
+    Crash(Crash),
+}
+
+/// Which cases, and how.
+#[derive(Args)]
+pub struct Crash {
+    /// Only these workloads: install, upgrade, rollback, rotation, drift, teardown.
+    #[arg(long)]
+    workload: Vec<String>,
+    /// Only writes of these operators.
+    #[arg(long)]
+    operator: Vec<String>,
+    /// Only this case, as a failure names it.
+    #[arg(long)]
+    case: Option<String>,
+    /// `first-middle-last`, or SEED:N for so many of each workload and operator.
+    #[arg(long)]
+    sample: Option<String>,
+    /// Beds at once. Most of a case is waiting, so there may be more than cores.
+    #[arg(long, default_value_t = 4)]
+    lanes: usize,
+    /// Writes what came of it to `docs/evidence/crash.json`.
+    #[arg(long)]
+    evidence: bool,
+}
+
+/// A line of the lanes' results.
+#[derive(Clone, Debug, Deserialize)]
+struct Line {
+    case: String,
+    seconds: f64,
+    reached: bool,
+    breaches: Vec<Value>,
+    #[serde(default)]
+    masked_percent: Option<f64>,
+    #[serde(default)]
+    leaves: Option<usize>,
+}
+
+/// Runs the sweep.
+pub fn run(root: &Path, Sweep::Crash(wanted): &Sweep) -> Result<()> {
+    let start = Instant::now();
+    e2e::operators(root)?;
+    shell::run(root, "cargo", &["build", "--quiet", "--package", "e2e", "--bin", "sweep"])?;
+    let testbed = e2e::testbed(root)?;
+    e2e::programs(root, &testbed)?;
+    let folder = root.join("target/sweep");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("failed to clear the folder of the last sweep")?;
+    }
+    fs::create_dir_all(&folder)?;
+    let lanes = if wanted.case.is_some() { 1 } else { wanted.lanes.max(1) };
+    let mut children = (1..=lanes).map(|lane| start_lane(root, &testbed, &folder, lane, wanted)).collect::<Result<Vec<_>>>()?;
+    let mut broken = Vec::new();
+    for (lane, child) in children.iter_mut().enumerate() {
+        let status = child.wait()?;
+        if !status.success() {
+            broken.push(format!("lane {} ended with {status}: see target/sweep/lane-{}.log", lane + 1, lane + 1));
+        }
+    }
+    let text = fs::read_to_string(folder.join("results.jsonl")).context("no lane has told anything")?;
+    let lines: Vec<Line> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the results")?;
+    let report = report(&lines);
+    print(&report, start.elapsed().as_secs());
+    if wanted.evidence {
+        write_evidence(root, wanted, &lines, &report)?;
+    }
+    if !broken.is_empty() {
+        bail!("{}", broken.join("\n"));
+    }
+    let cases = lines.iter().filter(|line| !line.case.ends_with("/undisturbed")).count();
+    ensure!(cases > 0, "no case was run");
+    let failures = lines.iter().filter(|line| !line.breaches.is_empty() || !line.reached).count();
+    ensure!(failures == 0, "{failures} failures; each is replayed with: cargo xtask sweep crash --case ID");
+    Ok(())
+}
+
+fn start_lane(root: &Path, testbed: &str, folder: &Path, lane: usize, wanted: &Crash) -> Result<Child> {
+    let bed = folder.join(format!("lane-{lane}"));
+    fs::create_dir_all(&bed)?;
+    let mut command = Command::new(testbed);
+    command.args(["run", "--nodes", "3", "--control-plane", "0", "--dir"]).arg(bed).arg("--");
+    command.arg(root.join("target/debug/sweep")).arg("--folder").arg(folder);
+    for (flag, values) in [("--workload", &wanted.workload), ("--operator", &wanted.operator)] {
+        values.iter().for_each(|value| {
+            command.args([flag, value]);
+        });
+    }
+    for (flag, value) in [("--case", &wanted.case), ("--sample", &wanted.sample)] {
+        if let Some(value) = value {
+            command.args([flag, value]);
+        }
+    }
+    let log = fs::File::create(folder.join(format!("lane-{lane}.log")))?;
+    command.current_dir(root).stdin(Stdio::null()).stderr(log);
+    command.spawn().context("failed to start a lane")
+}
+
+/// What came of each workload and operator, by `WORKLOAD/OPERATOR`.
+type Report = BTreeMap<String, Row>;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Row {
+    plans: usize,
+    seconds: f64,
+    failures: Vec<Value>,
+    not_reached: Vec<String>,
+}
+
+fn report(lines: &[Line]) -> Report {
+    let mut report = Report::new();
+    for line in lines {
+        let mut parts = line.case.splitn(3, '/');
+        let (workload, operator) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let undisturbed = line.case.ends_with("/undisturbed");
+        if undisturbed && line.breaches.is_empty() {
+            continue;
+        }
+        let row = report.entry(if undisturbed { line.case.clone() } else { format!("{workload}/{operator}") }).or_default();
+        row.plans += 1;
+        row.seconds += line.seconds;
+        if !line.breaches.is_empty() {
+            row.failures.push(json!({"case": line.case, "breaches": line.breaches}));
+        } else if !line.reached {
+            row.not_reached.push(line.case.clone());
+        }
+    }
+    report
+}
+
+fn print(report: &Report, seconds: u64) {
+    println!("\n{:<34} {:>6} {:>9} {:>9} {:>12}", "workload/operator", "plans", "seconds", "failures", "not reached");
+    for (name, row) in report {
+        let Row { plans, seconds, failures, not_reached } = row;
+        println!("{name:<34} {plans:>6} {seconds:>9.0} {:>9} {:>12}", failures.len(), not_reached.len());
+    }
+    let (plans, failures) = report.values().fold((0, 0), |sum, row| (sum.0 + row.plans, sum.1 + row.failures.len()));
+    println!("{plans} plans, {failures} failures, in {seconds} s");
+}
+
+/// Rows of earlier sweeps stay if nothing changed since that they depend on.
+fn write_evidence(root: &Path, wanted: &Crash, lines: &[Line], report: &Report) -> Result<()> {
+    let mut trees = Map::new();
+    for input in INPUTS {
+        let tree = shell::output(root, "git", &["rev-parse", &format!("HEAD:{input}")])?;
+        trees.insert(input.to_owned(), tree.trim().into());
+    }
+    let mut status = vec!["status", "--porcelain", "--"];
+    status.extend(INPUTS);
+    let uncommitted: Vec<String> =
+        shell::output(root, "git", &status)?.lines().map(|line| line.trim().to_owned()).collect();
+    let path = root.join(EVIDENCE);
+    let earlier: Value = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let mut results = match &earlier["results"] {
+        Value::Object(rows) if earlier["trees"] == Value::Object(trees.clone()) => rows.clone(),
+        _ => Map::new(),
+    };
+    for (name, row) in report {
+        let sample = wanted.sample.as_deref().unwrap_or(if wanted.case.is_some() { "one case" } else { "all" });
+        let row = json!({
+            "sample": sample, "plans": row.plans, "seconds": row.seconds.round(), "failures": row.failures,
+            "notReached": row.not_reached});
+        results.insert(name.clone(), row);
+    }
+    let most = lines.iter().filter_map(|line| line.masked_percent).fold(0.0, f64::max);
+    let leaves = lines.iter().filter_map(|line| line.leaves).min();
+    let evidence = json!({
+        "trees": trees,
+        "uncommitted": uncommitted,
+        "mask": {"mostPercentOfLeaves": (most * 100.0).round() / 100.0, "fewestLeaves": leaves},
+        "results": results,
+    });
+    fs::create_dir_all(path.parent().context("a folder")?)?;
+    let mut text = serde_json::to_string_pretty(&evidence)?;
+    text.push('\n');
+    fs::write(&path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(case: &str, breaches: usize, reached: bool) -> Line {
+        Line {
+            case: case.to_owned(),
+            seconds: 2.0,
+            reached,
+            breaches: vec![json!({}); breaches],
+            masked_percent: None,
+            leaves: None,
+        }
+    }
+
+    #[test]
+    fn each_workload_and_operator_has_a_row_and_a_failure_its_case() {
+        let report = report(&[
+            line("install/undisturbed", 0, true),
+            line("install/vdo-core/1/before", 0, true),
+            line("install/vdo-core/1/after", 2, true),
+            line("install/vdo-core/9/lost", 0, false),
+        ]);
+        assert_eq!(report.keys().collect::<Vec<_>>(), ["install/vdo-core"]);
+        let row = &report["install/vdo-core"];
+        assert_eq!((row.plans, row.failures.len(), row.not_reached.len()), (3, 1, 1));
+        assert_eq!(row.failures[0]["case"], "install/vdo-core/1/after");
+    }
+
+    #[test]
+    fn an_undisturbed_run_that_fails_is_a_failure() {
+        let report = report(&[line("drift/undisturbed", 1, true)]);
+        assert_eq!(report["drift/undisturbed"].failures.len(), 1);
+    }
+}
