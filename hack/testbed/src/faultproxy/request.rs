@@ -54,7 +54,8 @@ pub struct Request {
     pub resource: String,
     /// Namespace; empty for cluster-wide requests.
     pub namespace: String,
-    /// Object name. A plain create has it in its body, a list or watch of one object in its field selector.
+    /// Object name. A plain create has it in its body (read if that is JSON), a list or watch of one object in its field
+    /// selector.
     pub name: String,
     /// status, scale, token, …
     pub subresource: String,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -159,7 +159,8 @@ impl Exchange {
         let (mut head, body) = answer.into_parts();
         strip(&mut head.headers);
         let is_json = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/json");
-        let lines = head.headers.get(CONTENT_TYPE).is_some_and(is_json);
+        let lines = head.headers.get(CONTENT_TYPE).is_some_and(is_json)
+            && !head.headers.contains_key(CONTENT_ENCODING);
         match later {
             Some(later) if status.is_success() && lines => {
                 if let Some((reply, outcome)) = exchange.act_after(&after, None).await {

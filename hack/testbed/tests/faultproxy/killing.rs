@@ -34,13 +34,15 @@ impl Place {
 }
 
 fn process(address: SocketAddr, ca: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    with_arguments(&mut Command::new(std::env::current_exe().unwrap()), address, ca).spawn().unwrap()
+}
+
+fn with_arguments<'a>(command: &'a mut Command, address: SocketAddr, ca: &Path) -> &'a mut Command {
+    command
         .args(["--exact", "killing::the_client_that_is_killed", "--ignored", "--nocapture"])
         .env(ADDRESS, address.to_string())
         .env(CA, ca)
         .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
 }
 
 /// Waits for the end of a process and says whether it was SIGKILL.
@@ -129,4 +131,23 @@ fn a_process_that_is_not_of_the_bed_is_not_killed() {
     assert_eq!(place.proxy.rules()[0].fired, 0, "it killed nobody");
     // Nobody died, so the next one is heard.
     assert_eq!(place.send("POST", MAPS).unwrap().status, 201);
+}
+
+#[test]
+fn a_process_that_nobody_of_ours_started_is_not_killed() {
+    let place = Place::new("kill-stranger", vec![Rule::at_write(1, Action::Kill)]);
+    // The shell ends at once, and what it started is no descendant of this process any more. It ends by itself when its
+    // connection does.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#""$0" "$@" 2>/dev/null & "#]).arg(std::env::current_exe().unwrap());
+    let shell = with_arguments(&mut shell, place.proxy.address(), &place.folder.join("ca.crt")).status();
+    assert!(shell.unwrap().success());
+
+    let write = place.outcome_of_write(1);
+
+    assert!(
+        matches!(&write.outcome, Outcome::Failed(why) if why.contains("does not belong to us")),
+        "{write:?}"
+    );
+    assert_eq!(place.upstream.saw(Method::POST), 0);
 }

@@ -292,11 +292,13 @@ impl Client {
     pub fn send(&mut self, method: &str, path: &str) -> Result<Answer, Broken> {
         let request = request(method, path);
         let sent = self.sender.send_request(request);
-        self.runtime.block_on(async {
+        let answer = async {
             let (head, body) = sent.await.map_err(broken)?.into_parts();
             let body = body.collect().await.map_err(broken)?.to_bytes();
             Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
-        })
+        };
+        let answer = self.runtime.block_on(async { tokio::time::timeout(SOON, answer).await });
+        answer.expect("nothing answers and nothing closes the connection")
     }
 }
 

@@ -167,6 +167,23 @@ fn rules_that_are_set_later_act_on_watches_that_are_open() {
 }
 
 #[test]
+fn new_rules_act_on_nothing_that_the_old_ones_held() {
+    let place = Place::new("held-then-dropped", vec![watches(Action::HoldEvents { of: Event::default() })]);
+    let watch = place.watch();
+    place.upstream.event("ADDED", "a");
+    place.proxy.wait_for_held("rule-1", SOON);
+
+    place.proxy.set_rules(vec![watches(Action::DropEvent { nth: 1, of: Event::default() })]).unwrap();
+
+    assert_eq!(watch.names(), ["a"]);
+    for name in ["b", "c"] {
+        place.upstream.event("ADDED", name);
+    }
+    assert_eq!(watch.names(), ["c"]);
+    place.proxy.assert_all_fired();
+}
+
+#[test]
 fn a_watch_whose_client_goes_away_ends() {
     let place = Place::new("gone-away", vec![watches(Action::HoldEvents { of: Event::default() })]);
     let mut client = place.client();
