@@ -59,6 +59,7 @@ fn observed(field: &Field, others: Vec<ObjectRef>) -> Observed {
             quarantined: false,
             ending: Look::Nothing,
             steady: true,
+            fresh: false,
             contested: BTreeMap::new(),
         },
         vcenter: Some(field.vcenter_facts()),

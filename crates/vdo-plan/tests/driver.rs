@@ -150,6 +150,35 @@ fn a_build_that_renders_otherwise_changes_nothing_while_the_gate_is_held() {
 }
 
 #[test]
+fn an_edit_of_release_and_configuration_is_one_roll_out_although_the_gate_is_a_moment_late() {
+    let mut world = World::new();
+    world.settle();
+    let installed = world.installed();
+    world.open_gate("1.37.0");
+    world.hold_gate();
+    world.wanted = revision("1.37.0", "b", "p");
+    world.fallback = Some(revision("1.36.0", "b", "p"));
+    world.scene.fresh = true;
+    assert_eq!(world.settle(), 0);
+    world.open_gate("1.37.0");
+    world.settle();
+    assert_eq!(world.installed(), world.wanted.key.id);
+    assert_ne!(world.installed(), installed);
+}
+
+#[test]
+fn while_the_gate_stays_held_a_new_configuration_goes_to_the_release_that_is_there() {
+    let mut world = World::new();
+    world.settle();
+    world.open_gate("1.37.0");
+    world.hold_gate();
+    world.wanted = revision("1.37.0", "b", "p");
+    world.fallback = Some(revision("1.36.0", "b", "p"));
+    world.settle();
+    assert_eq!(world.installed(), world.fallback.as_ref().unwrap().key.id);
+}
+
+#[test]
 fn a_new_configuration_of_another_build_needs_no_gate() {
     let mut world = World::new();
     world.settle();

@@ -40,6 +40,10 @@ const WATCHFUL: Duration = Duration::from_secs(30);
 /// How soon a pass looks again for a watch that lags behind our own write.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
+/// For how long after an edit of the VDOConfig the other operators are waited for, before the new configuration goes to
+/// the release that is there instead of the one that is wanted.
+const TO_ANSWER: Duration = Duration::from_secs(10);
+
 /// A little more than the clocks may differ by.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
@@ -102,6 +106,8 @@ pub struct DriverPass<D> {
     /// The attempt that works in every part, and since when.
     works: RefCell<Option<(Key, Monotonic)>>,
     fights: RefCell<Fights>,
+    /// The generation of the VDOConfig that was seen last, and since when.
+    edited: Cell<Option<(i64, Monotonic)>>,
 }
 
 /// How long a roll-out is waited for.
@@ -148,6 +154,7 @@ impl<D: DriverOperator> DriverPass<D> {
             last_live: Cell::new(None),
             works: RefCell::default(),
             fights: RefCell::default(),
+            edited: Cell::new(None),
         }
     }
 
@@ -269,6 +276,16 @@ impl<D: DriverOperator> DriverPass<D> {
         *works = plan.works.clone().map(|key| (key, since.unwrap_or_else(monotonic)));
     }
 
+    /// How much longer the other operators are waited for.
+    fn left_to_answer(&self, config: &VDOConfig) -> Option<Duration> {
+        let generation = config.metadata.generation.unwrap_or_default();
+        let now = monotonic();
+        let known = self.edited.get().filter(|(seen, _)| *seen == generation);
+        let (_, since) = known.unwrap_or((generation, now));
+        self.edited.set(Some((generation, since)));
+        TO_ANSWER.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero())
+    }
+
     fn works_for(&self) -> Option<Duration> {
         self.works.borrow().as_ref().map(|(_, since)| monotonic().saturating_duration_since(*since))
     }
@@ -283,6 +300,9 @@ impl<D: DriverOperator> DriverPass<D> {
         };
         let soak = Duration::from_secs(self.patience.rollout_soak_seconds);
         if let Some(left) = self.works_for().and_then(|time| soak.checked_sub(time)) {
+            revisit = revisit.or_sooner(left + A_MOMENT);
+        }
+        if let Some(left) = self.left_to_answer(&scene.config).filter(|_| plan.decision.held.is_some()) {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
         if let Some(until) = scene.paused_until() {
@@ -319,6 +339,7 @@ impl<D: DriverOperator> DriverPass<D> {
             quarantined: standing.is_quarantined(),
             ending: if deleting { ending::look(&self.cluster, &self.namespace).await } else { Look::Nothing },
             steady: self.works_for().is_some_and(|time| time >= soak),
+            fresh: self.left_to_answer(&config).is_some(),
             contested: self.fights.borrow().at(monotonic().duration_since(self.began)),
             config,
         };

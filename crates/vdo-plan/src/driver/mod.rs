@@ -115,6 +115,9 @@ pub struct Scene {
     pub ending: Look,
     /// Whether the attempt has worked for long enough to count. A first install need not.
     pub steady: bool,
+    /// Whether the VDOConfig was edited only just now, so that the others may not have answered yet. What is held at such
+    /// a moment may be let go at the next.
+    pub fresh: bool,
     /// Objects that somebody changes again and again, and that are left alone for a while.
     pub contested: BTreeMap<ObjectRef, Fight>,
 }
@@ -325,8 +328,11 @@ impl Plan {
         let candidate = |revision: &Option<Revision>| {
             revision.as_ref().filter(|_| free).map(|revision| scene.candidate(&view, revision))
         };
-        let candidates =
-            Candidates { wanted: candidate(&rendered.wanted), fallback: candidate(&rendered.fallback) };
+        // One edit of release and configuration is one roll-out: the new configuration does not go to the old release
+        // first, only because the gate is a moment late.
+        let there = record.installed.as_ref();
+        let fallback = candidate(&rendered.fallback).filter(|key| !scene.fresh || Some(key) == there);
+        let candidates = Candidates { wanted: candidate(&rendered.wanted), fallback };
         findings.extend(drift_findings(scene, judge));
         if scene.ending == Look::Unreadable {
             findings.push(Finding::hands_off(

@@ -33,6 +33,7 @@ fn scene() -> Scene {
         quarantined: false,
         ending: Look::Nothing,
         steady: true,
+        fresh: false,
         contested: BTreeMap::new(),
     }
 }

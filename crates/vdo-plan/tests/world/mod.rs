@@ -62,6 +62,8 @@ pub fn revision(release: &str, config: &str, password: &str) -> Revision {
 pub struct World {
     pub scene: Scene,
     pub wanted: Revision,
+    /// The current configuration for the release that is there.
+    pub fallback: Option<Revision>,
     pub findings: Vec<Finding>,
     pub broken: Option<(String, String)>,
 }
@@ -93,10 +95,16 @@ impl World {
             quarantined: false,
             ending: Look::Nothing,
             steady: true,
+            fresh: false,
             contested: BTreeMap::new(),
         };
-        let mut world =
-            World { scene, wanted: revision("1.36.0", "a", "p"), findings: Vec::new(), broken: None };
+        let mut world = World {
+            scene,
+            wanted: revision("1.36.0", "a", "p"),
+            fallback: None,
+            findings: Vec::new(),
+            broken: None,
+        };
         world.open_gate("1.36.0");
         world
     }
@@ -120,7 +128,7 @@ impl World {
     }
 
     pub fn plan(&self) -> Plan {
-        let rendered = Rendered { wanted: Some(self.wanted.clone()), fallback: None };
+        let rendered = Rendered { wanted: Some(self.wanted.clone()), fallback: self.fallback.clone() };
         Plan::new(&self.scene, &AllBut(self.broken.clone()), self.findings.clone(), &rendered)
     }
 
