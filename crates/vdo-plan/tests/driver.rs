@@ -254,6 +254,7 @@ fn drift_is_only_told_of_where_the_user_wants_it_so() {
     let said = &plan.findings[0];
     assert_eq!(said.reason.name, "DriftReported");
     assert!(said.message.contains("config-a"), "{}", said.message);
+    assert_eq!((world.ready(), world.reason()), (Truth::True, "DriftReported"));
     // A roll-out is no drift: it is wanted.
     world.wanted = revision("1.36.0", "b", "p");
     world.settle();
@@ -276,8 +277,11 @@ fn an_object_that_is_fought_over_is_left_alone_and_the_others_are_not() {
     assert_eq!(world.names(), ["credentials", "driver"]);
     let said = plan.findings.iter().find(|finding| finding.reason.name == "DriftFight").unwrap();
     assert!(said.message.contains("argocd") && said.message.contains("config-a"), "{}", said.message);
+    world.pass();
+    assert_eq!((world.ready(), world.reason()), (Truth::True, "DriftFight"));
     world.scene.contested.clear();
     world.settle();
+    assert_eq!((world.ready(), world.reason()), (Truth::True, "Installed"));
     assert_eq!(world.names(), ["config-a", "credentials", "driver"]);
 }
 

@@ -87,9 +87,14 @@ impl Plan {
         }
         match (&record.installed, waits) {
             (Some(key), waits) if record.ready => {
-                let advice = finding.map(|f| f.message.as_str());
+                // Drift that stays has a reason of its own: there is something to do, although the driver works.
+                let of_drift =
+                    |f: &&Finding| [&reasons::DRIFT_FIGHT, &reasons::DRIFT_REPORTED].contains(&f.reason);
+                let drift = self.findings.iter().find(of_drift);
+                let reason = drift.map_or(&reasons::INSTALLED, |f| f.reason);
+                let advice = drift.or(finding).map(|f| f.message.as_str());
                 let more: String = waits.into_iter().chain(advice).map(|said| format!("; {said}")).collect();
-                (truth, &reasons::INSTALLED, format!("{name} {} works{more}", key.release))
+                (truth, reason, format!("{name} {} works{more}", key.release))
             }
             (Some(key), waits) => {
                 let waits = waits.unwrap_or("some of its objects are missing and are put back");

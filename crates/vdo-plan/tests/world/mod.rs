@@ -209,6 +209,10 @@ impl World {
         self.record().installed.unwrap().revision
     }
 
+    pub fn reason(&self) -> &str {
+        &self.scene.config.status.as_ref().unwrap().conditions[0].reason
+    }
+
     pub fn ready(&self) -> Truth {
         self.scene.config.status.as_ref().unwrap().conditions[0].status
     }
