@@ -1,6 +1,7 @@
 //! Stories told on a real control plane: black box, through kubectl, helm and the API server's audit log.
 //!
-//! Start with [`crd`] (our kinds on a bare API server) and [`stand`] (the chart in a whole bed).
+//! Start with [`crd`] (our kinds on a bare API server) and [`stand`] (the chart in a whole bed); [`sweep`] strikes every
+//! write of the operators.
 //!
 //! **Invariant:** a test waits for a condition, never for time to pass, and imports no code of the product.
 
@@ -9,6 +10,7 @@
 pub mod crd;
 pub mod readme;
 pub mod stand;
+pub mod sweep;
 
 use std::path::{Path, PathBuf};
 

@@ -42,6 +42,9 @@ pub struct Crash {
     /// Beds at once. Most of a case is waiting, so there may be more than cores.
     #[arg(long, default_value_t = 4)]
     lanes: usize,
+    /// Takes the programs as they are, and builds nothing.
+    #[arg(long)]
+    as_built: bool,
     /// Writes what came of it to `docs/evidence/crash.json`.
     #[arg(long)]
     evidence: bool,
@@ -63,9 +66,13 @@ struct Line {
 /// Runs the sweep.
 pub fn run(root: &Path, Sweep::Crash(wanted): &Sweep) -> Result<()> {
     let start = Instant::now();
-    e2e::operators(root)?;
-    shell::run(root, "cargo", &["build", "--quiet", "--package", "e2e", "--bin", "sweep"])?;
-    let testbed = e2e::testbed(root)?;
+    let testbed = if wanted.as_built {
+        root.join("target/debug/testbed").to_str().context("a path that is not UTF-8")?.to_owned()
+    } else {
+        e2e::operators(root)?;
+        shell::run(root, "cargo", &["build", "--quiet", "--package", "e2e", "--bin", "sweep"])?;
+        e2e::testbed(root)?
+    };
     e2e::programs(root, &testbed)?;
     let folder = root.join("target/sweep");
     if folder.exists() {
@@ -73,16 +80,23 @@ pub fn run(root: &Path, Sweep::Crash(wanted): &Sweep) -> Result<()> {
     }
     fs::create_dir_all(&folder)?;
     let lanes = if wanted.case.is_some() { 1 } else { wanted.lanes.max(1) };
-    let mut children = (1..=lanes).map(|lane| start_lane(root, &testbed, &folder, lane, wanted)).collect::<Result<Vec<_>>>()?;
+    let mut children = (1..=lanes)
+        .map(|lane| start_lane(root, &testbed, &folder, lane, wanted))
+        .collect::<Result<Vec<_>>>()?;
     let mut broken = Vec::new();
     for (lane, child) in children.iter_mut().enumerate() {
         let status = child.wait()?;
         if !status.success() {
-            broken.push(format!("lane {} ended with {status}: see target/sweep/lane-{}.log", lane + 1, lane + 1));
+            broken.push(format!(
+                "lane {} ended with {status}: see target/sweep/lane-{}.log",
+                lane + 1,
+                lane + 1
+            ));
         }
     }
     let text = fs::read_to_string(folder.join("results.jsonl")).context("no lane has told anything")?;
-    let lines: Vec<Line> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the results")?;
+    let lines: Vec<Line> =
+        text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the results")?;
     let report = report(&lines);
     print(&report, start.elapsed().as_secs());
     if wanted.evidence {
@@ -139,7 +153,9 @@ fn report(lines: &[Line]) -> Report {
         if undisturbed && line.breaches.is_empty() {
             continue;
         }
-        let row = report.entry(if undisturbed { line.case.clone() } else { format!("{workload}/{operator}") }).or_default();
+        let row = report
+            .entry(if undisturbed { line.case.clone() } else { format!("{workload}/{operator}") })
+            .or_default();
         row.plans += 1;
         row.seconds += line.seconds;
         if !line.breaches.is_empty() {
@@ -152,12 +168,16 @@ fn report(lines: &[Line]) -> Report {
 }
 
 fn print(report: &Report, seconds: u64) {
-    println!("\n{:<34} {:>6} {:>9} {:>9} {:>12}", "workload/operator", "plans", "seconds", "failures", "not reached");
+    println!(
+        "\n{:<34} {:>6} {:>9} {:>9} {:>12}",
+        "workload/operator", "plans", "seconds", "failures", "not reached"
+    );
     for (name, row) in report {
         let Row { plans, seconds, failures, not_reached } = row;
         println!("{name:<34} {plans:>6} {seconds:>9.0} {:>9} {:>12}", failures.len(), not_reached.len());
     }
-    let (plans, failures) = report.values().fold((0, 0), |sum, row| (sum.0 + row.plans, sum.1 + row.failures.len()));
+    let (plans, failures) =
+        report.values().fold((0, 0), |sum, row| (sum.0 + row.plans, sum.1 + row.failures.len()));
     println!("{plans} plans, {failures} failures, in {seconds} s");
 }
 
@@ -173,13 +193,15 @@ fn write_evidence(root: &Path, wanted: &Crash, lines: &[Line], report: &Report) 
     let uncommitted: Vec<String> =
         shell::output(root, "git", &status)?.lines().map(|line| line.trim().to_owned()).collect();
     let path = root.join(EVIDENCE);
-    let earlier: Value = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let earlier: Value =
+        fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let mut results = match &earlier["results"] {
         Value::Object(rows) if earlier["trees"] == Value::Object(trees.clone()) => rows.clone(),
         _ => Map::new(),
     };
     for (name, row) in report {
-        let sample = wanted.sample.as_deref().unwrap_or(if wanted.case.is_some() { "one case" } else { "all" });
+        let sample =
+            wanted.sample.as_deref().unwrap_or(if wanted.case.is_some() { "one case" } else { "all" });
         let row = json!({
             "sample": sample, "plans": row.plans, "seconds": row.seconds.round(), "failures": row.failures,
             "notReached": row.not_reached});
@@ -190,6 +212,8 @@ fn write_evidence(root: &Path, wanted: &Crash, lines: &[Line], report: &Report) 
     let evidence = json!({
         "trees": trees,
         "uncommitted": uncommitted,
+        // Programs that were not built for it may be of other sources than these.
+        "builtForIt": !wanted.as_built,
         "mask": {"mostPercentOfLeaves": (most * 100.0).round() / 100.0, "fewestLeaves": leaves},
         "results": results,
     });
