@@ -186,7 +186,7 @@ impl<D: DriverOperator> DriverPass<D> {
         if is_leaving(&config, D::DRIVER) {
             return None;
         }
-        let snapshot = self.snapshot(standing, config, self.store.last()?, Need::Word).await?;
+        let snapshot = self.snapshot(standing, config, self.store.last()?).await?;
         let plan = D::plan(&snapshot.observed);
         self.note_health(&plan);
         let news = plan.decision.step.reports() && is_news::<D>(&snapshot.observed, &plan, true);
@@ -206,11 +206,15 @@ impl<D: DriverOperator> DriverPass<D> {
             source: error.into_fault(),
         })?;
         self.last_live.set(Some(began));
-        let Some(snapshot) = self.snapshot(standing, config, journal, Need::Certainty).await else {
+        let Some(snapshot) = self.snapshot(standing, config, journal).await else {
             return Ok(Revisit::at_leisure());
         };
-        let Snapshot { observed, journal } = snapshot;
-        let plan = D::plan(&observed);
+        let Snapshot { mut observed, journal } = snapshot;
+        let mut plan = D::plan(&observed);
+        if !plan.deeds.is_empty() && observed.as_ref().is_first() {
+            self.look_around(&mut observed, Need::Certainty).await;
+            plan = D::plan(&observed);
+        }
         self.note_health(&plan);
         self.driver.prepare(&self.cluster, &observed, &plan).await?;
         let hands = Hands {
@@ -322,7 +326,6 @@ impl<D: DriverOperator> DriverPass<D> {
         standing: Standing,
         config: VDOConfig,
         journal: Stored,
-        need: Need,
     ) -> Option<Snapshot<D::Observed>> {
         let deleting = config.metadata.deletion_timestamp.is_some();
         let soak = Duration::from_secs(self.patience.rollout_soak_seconds);
@@ -344,14 +347,18 @@ impl<D: DriverOperator> DriverPass<D> {
             config,
         };
         let mut observed = self.driver.observe(&self.cluster, scene).await?;
-        // Before the first write: who else is here, and are the names free?
         if observed.as_ref().is_first() {
-            let wanted = D::render(&observed).wanted;
-            let mut traces = self.lookout.look(&self.cluster, references(wanted.as_ref()), need).await;
-            D::add_traces(&observed, &mut traces);
-            observed.as_mut().traces = Some(traces);
+            self.look_around(&mut observed, Need::Word).await;
         }
         Some(Snapshot { observed, journal })
+    }
+
+    /// Before the first write: who else is here, and are the names free?
+    async fn look_around(&self, observed: &mut D::Observed, need: Need) {
+        let wanted = D::render(observed).wanted;
+        let mut traces = self.lookout.look(&self.cluster, references(wanted.as_ref()), need).await;
+        D::add_traces(observed, &mut traces);
+        observed.as_mut().traces = Some(traces);
     }
 
     /// One status write, if there is anything new to say, and an event if the verdict changed.

@@ -20,14 +20,13 @@ use crate::fault::KubeFault;
 use crate::run::LONGEST;
 use crate::watch::lock;
 
-/// How long a look around counts when something is about to be written, or when somebody was there: once he is gone,
-/// nobody should wait for long.
-const LOOK_COUNTS: Duration = Duration::from_secs(20);
+/// How long a look counts that found somebody: once he is gone, nobody should wait for long.
+const FOUND_COUNTS: Duration = Duration::from_secs(20);
 
 /// How new a look must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Something may be written after it.
+    /// Something is about to be written: only a look of this very moment will do.
     Certainty,
     /// Only to say who was there: while nobody was, an old look does.
     Word,
@@ -68,8 +67,9 @@ impl Lookout {
 
 fn counts_for(need: Need, traces: &Traces) -> Duration {
     match need {
+        Need::Certainty => Duration::ZERO,
         Need::Word if foreign("", traces).is_none() => LONGEST,
-        Need::Word | Need::Certainty => LOOK_COUNTS,
+        Need::Word => FOUND_COUNTS,
     }
 }
 

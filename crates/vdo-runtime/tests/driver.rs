@@ -462,3 +462,24 @@ async fn a_wrong_answer_to_any_write_changes_nothing_about_the_end() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_comes_just_before_the_first_write_is_seen() {
+    let bed = Bed::new().await;
+    // Nobody was here a moment ago.
+    bed.pass().await;
+    bed.api.put(MAP, json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "driver", "namespace": CPI_NAMESPACE},
+        "data": {"verbosity": "theirs"},
+    }));
+    bed.open_gate();
+    bed.settle().await;
+    assert_eq!(bed.ready(), "ForeignInstallation");
+    assert_eq!(bed.api.object(MAP).unwrap()["data"]["verbosity"], "theirs");
+    assert!(bed.stored()["metadata"]["finalizers"].is_null());
+    // A first look that found nothing counts no longer than to the first write.
+    bed.api.delete(MAP);
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    bed.settle().await;
+    assert_eq!(bed.ready(), "Installed");
+}
