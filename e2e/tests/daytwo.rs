@@ -9,3 +9,13 @@ mod house;
 
 #[path = "daytwo/upgrade.rs"]
 mod a_upgrade;
+#[path = "daytwo/rollback.rs"]
+mod b_rollback;
+#[path = "daytwo/hold.rs"]
+mod c_hold;
+#[path = "daytwo/drift.rs"]
+mod d_drift;
+#[path = "daytwo/pause.rs"]
+mod e_pause;
+#[path = "daytwo/leaving.rs"]
+mod f_leaving;

@@ -45,7 +45,7 @@ pub fn chapter(releases: (&str, &str), tell: impl FnOnce(&Bed)) {
             &[
                 "cpi-operator.rolloutSoakSeconds=4",
                 "csi-operator.rolloutSoakSeconds=4",
-                "cpi-operator.rolloutDeadlineSeconds=40",
+                "cpi-operator.rolloutDeadlineSeconds=45",
                 "csi-operator.rolloutDeadlineSeconds=90",
             ],
         );
@@ -189,13 +189,41 @@ pub fn pods(bed: &Bed, namespace: &str) -> Vec<String> {
 }
 
 /// Every kind of object that a driver consists of.
-const KINDS: &str = "daemonsets,deployments,secrets,configmaps,serviceaccounts,roles,rolebindings,services,\
+pub const KINDS: &str = "daemonsets,deployments,secrets,configmaps,serviceaccounts,roles,rolebindings,services,\
     clusterroles,clusterrolebindings,csidrivers";
 
 /// The objects of a driver, as `cpi` or `csi`.
 pub fn objects(bed: &Bed, driver: &str) -> Vec<Value> {
     let list = bed.get(&[KINDS, "-A", "-l", &format!("vdo.vmware.com/driver={driver}")]).unwrap();
     list["items"].as_array().unwrap().clone()
+}
+
+/// What we applied of a driver, by name: without what the API server and its controllers add.
+pub fn applied(bed: &Bed, driver: &str) -> BTreeMap<String, Value> {
+    let stripped = |mut object: Value| {
+        let name = name_of(&object);
+        let fields = object.as_object_mut().unwrap();
+        fields.remove("status");
+        for of_the_server in ["clusterIP", "clusterIPs"] {
+            if let Some(spec) = fields.get_mut("spec") {
+                spec.as_object_mut().unwrap().remove(of_the_server);
+            }
+        }
+        let meta = fields["metadata"].as_object_mut().unwrap();
+        for of_the_server in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
+            meta.remove(of_the_server);
+        }
+        let annotations = meta["annotations"].as_object_mut().unwrap();
+        annotations.retain(|key, _| key.starts_with("vdo.vmware.com/"));
+        (name, object)
+    };
+    objects(bed, driver).into_iter().map(stripped).collect()
+}
+
+/// The names of a driver's objects of one kind.
+pub fn named(bed: &Bed, driver: &str, kind: &str) -> Vec<String> {
+    let objects = objects(bed, driver).into_iter().filter(|it| it["kind"] == kind);
+    objects.map(|it| it["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Kind, namespace and name.
