@@ -63,6 +63,8 @@ pub struct Run {
     pub counts: Counts,
     /// What each operator wrote after the beginning, in words.
     pub writes: BTreeMap<&'static str, Vec<String>>,
+    /// How many writes of each operator do; other undisturbed runs may lower it.
+    pub fewest: BTreeMap<&'static str, usize>,
     /// What was wrong with it in itself.
     pub breaches: Vec<Breach>,
     /// Whether the write of the case came.
@@ -161,14 +163,13 @@ impl Lane {
         let mut breaches = quiet(&late);
         breaches.extend(never(&Objects::new(), &events, &story.planned(&acts)));
         breaches.extend(operators.iter().filter_map(Operator::unasked_end).map(|said| breach("alive", said)));
+        let writes: BTreeMap<&'static str, Vec<String>> =
+            operators.iter().zip(&begun).map(|(it, count)| (it.name, it.writes_after(*count))).collect();
         Ok(Run {
             leaves: leaves(&history.objects, &names),
             counts: counts(&new, &names),
-            writes: operators
-                .iter()
-                .zip(&begun)
-                .map(|(it, count)| (it.name, it.writes_after(*count)))
-                .collect(),
+            fewest: writes.iter().map(|(name, writes)| (*name, writes.len())).collect(),
+            writes,
             breaches,
             reached: case
                 .is_none_or(|case| operators.iter().any(|it| it.name == case.operator && it.fired())),
