@@ -426,7 +426,9 @@ async fn a_process_that_dies_at_any_write_changes_nothing_about_the_end() {
 }
 
 /// What an API server, or something in front of it, may answer once in the place of what it should.
-fn wrong_answers() -> Vec<(&'static str, fn() -> Reply)> {
+type WrongAnswer = (&'static str, fn() -> Reply);
+
+fn wrong_answers() -> Vec<WrongAnswer> {
     vec![
         ("409", || Reply::Refuse(409, "the object has been modified")),
         ("429", || Reply::Refuse(429, "slow down")),
