@@ -23,7 +23,7 @@ pub fn run(root: &Path) -> Result<()> {
     let start = Instant::now();
     println!("The demo installs both vSphere drivers on a real control plane against a vCenter simulator.");
     println!(
-        "A first run builds Kubernetes, the drivers and more: about 25 minutes on two cores. Later runs take"
+        "A first run builds Kubernetes, the drivers and more: half an hour on two free cores. Later runs take"
     );
     println!("about a minute. Nothing outside this checkout and the cache folder is changed.");
     println!("1/3 building the operators ...");
