@@ -179,6 +179,18 @@ fn while_the_gate_stays_held_a_new_configuration_goes_to_the_release_that_is_the
 }
 
 #[test]
+fn a_roll_out_tells_when_it_has_to_be_looked_at_again() {
+    let mut world = World::new();
+    assert_eq!(world.scene.deadline(), None);
+    world.pass();
+    assert_eq!(world.scene.deadline(), Some("2026-01-01T00:10:00Z".parse().unwrap()));
+    world.scene.now = "2026-01-01T00:10:00Z".parse().unwrap();
+    assert_eq!(world.scene.deadline(), None);
+    world.settle();
+    assert_eq!(world.scene.deadline(), None);
+}
+
+#[test]
 fn a_new_configuration_of_another_build_needs_no_gate() {
     let mut world = World::new();
     world.settle();

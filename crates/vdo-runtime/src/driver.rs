@@ -309,7 +309,8 @@ impl<D: DriverOperator> DriverPass<D> {
         if let Some(left) = self.left_to_answer(&scene.config).filter(|_| plan.decision.held.is_some()) {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
-        if let Some(until) = scene.paused_until() {
+        // Where nothing moves any more, nothing wakes us at the deadline either.
+        for until in [scene.paused_until(), scene.deadline()].into_iter().flatten() {
             let left = until.duration_since(wall());
             revisit = revisit.or_sooner(Duration::try_from(left).unwrap_or_default() + A_MOMENT);
         }

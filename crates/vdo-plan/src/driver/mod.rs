@@ -223,6 +223,12 @@ impl Scene {
         (until > self.now).then_some(until)
     }
 
+    /// When the roll-out or removal that is under way is given up, if that is still to come.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let deadline = status::stored(self).attempt?.deadline.0;
+        (deadline > self.now).then_some(deadline)
+    }
+
     fn objects(&self) -> Objects {
         match &self.rows {
             Reading::Unreadable(_) => Objects::Unreadable,

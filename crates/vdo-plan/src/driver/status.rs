@@ -140,7 +140,7 @@ impl Plan {
 }
 
 /// The record as it stands in status.
-fn stored(scene: &Scene) -> DriverRecord {
+pub(super) fn stored(scene: &Scene) -> DriverRecord {
     let status = scene.config.status.as_ref();
     let record = match scene.driver {
         Driver::Cpi => status.and_then(|s| s.cpi.as_ref()).map(|cpi| &cpi.record),
