@@ -17,6 +17,8 @@ pub enum Layer {
     Api,
     /// Everything, with the real drivers.
     Full,
+    /// As `Full`, and too long for CI: run when it is named.
+    Long,
 }
 
 /// A story and the bed that it needs.
@@ -39,7 +41,7 @@ const STORIES: &[Story] = &[
     Story { target: ("e2e", "faults"), layer: Layer::Full, nodes: 3, operators: true },
     Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: 3, operators: true },
     Story { target: ("e2e", "password"), layer: Layer::Full, nodes: 3, operators: true },
-    Story { target: ("e2e", "nodes"), layer: Layer::Full, nodes: 3, operators: true },
+    Story { target: ("e2e", "nodes"), layer: Layer::Long, nodes: 3, operators: true },
     Story { target: ("e2e", "daytwo"), layer: Layer::Full, nodes: 3, operators: true },
     Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: 5, operators: false },
     Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: 3, operators: false },
@@ -78,7 +80,7 @@ fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool, flags: &[&str]) -> 
         let mut args = vec!["run"];
         match story.layer {
             Layer::Api => args.extend(["--profile", "api"]),
-            Layer::Full => args.extend(["--nodes", &nodes]),
+            Layer::Full | Layer::Long => args.extend(["--nodes", &nodes]),
         }
         args.extend(["--", binary, "--test-threads=1"]);
         args.extend(flags);
