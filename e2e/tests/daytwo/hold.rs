@@ -22,7 +22,10 @@ fn while_no_release_fits_and_the_gate_is_held_what_is_installed_is_put_back_byte
         let (csi, csi_pods) = (workloads(bed, CSI), pods(bed, CSI));
         let since = Since::now(bed);
         // No row for this CPI; and a CSI that may not move before CPI is where it was asked to be.
-        apply(bed, &pinned(("1.34.0", "3.3.1"), &json!({}))).unwrap();
+        let mut wanted = pinned(("1.34.0", "3.3.1"), &json!({}));
+        // Of the same configuration: a new one would go to the release that is there.
+        wanted["spec"]["storageProvider"]["clusterDistribution"] = "Vanilla".into();
+        apply(bed, &wanted).unwrap();
         let config = until(bed, "both are held", |config| {
             let gates = &config["status"]["gates"];
             ensure!(gates["generation"] == config["metadata"]["generation"], "{gates}");

@@ -81,6 +81,10 @@ pub fn pinned((cpi, csi): (&str, &str), more: &Value) -> Value {
         "cloudProvider": {"vsphereCloudConfigs": [VCENTER], "version": cpi},
         "storageProvider": {"vsphereCloudConfig": VCENTER, "version": csi},
     });
+    // The new storage driver comes with another configuration, so that its upgrade leaves something to prune.
+    if csi == NEW.1 {
+        spec["storageProvider"]["clusterDistribution"] = "Vanilla".into();
+    }
     for (key, value) in more.as_object().into_iter().flatten() {
         spec[key] = value.clone();
     }
