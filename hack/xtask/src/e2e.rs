@@ -42,7 +42,7 @@ const STORIES: &[Story] = &[
     Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: 3, operators: true },
     Story { target: ("e2e", "password"), layer: Layer::Full, nodes: 3, operators: true },
     Story { target: ("e2e", "nodes"), layer: Layer::Long, nodes: 3, operators: true },
-    Story { target: ("e2e", "daytwo"), layer: Layer::Full, nodes: 3, operators: true },
+    Story { target: ("e2e", "daytwo"), layer: Layer::Long, nodes: 3, operators: true },
     Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: 5, operators: false },
     Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: 3, operators: false },
 ];
