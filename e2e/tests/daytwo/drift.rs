@@ -66,7 +66,6 @@ fn switched(bed: &Bed) -> Result<Value> {
 }
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn what_somebody_changed_is_put_back_at_once_and_a_neighbours_fields_are_left() {
     chapter(NEW, |bed| {
         let before = applied(bed, "cpi");
@@ -108,7 +107,6 @@ fn what_somebody_changed_is_put_back_at_once_and_a_neighbours_fields_are_left() 
 }
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn whoever_keeps_changing_an_object_is_named_and_left_alone_and_report_only_reports() {
     chapter(NEW, |bed| {
         let before = applied(bed, "csi");

@@ -15,7 +15,6 @@ use crate::house::{
 const REPAIR: Duration = Duration::from_secs(5);
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn while_no_release_fits_and_the_gate_is_held_what_is_installed_is_put_back_byte_for_byte() {
     chapter(NEW, |bed| {
         let before = [applied(bed, "cpi"), applied(bed, "csi")];

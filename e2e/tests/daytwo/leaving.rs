@@ -90,7 +90,6 @@ fn taken_back(bed: &Bed, before: &Value) {
 }
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn a_deletion_held_by_a_volume_can_be_turned_to_orphan_and_a_new_vdoconfig_takes_the_drivers_back() {
     chapter(NEW, |bed| {
         let before = standing(bed);
@@ -111,7 +110,6 @@ fn a_deletion_held_by_a_volume_can_be_turned_to_orphan_and_a_new_vdoconfig_takes
 }
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn a_crd_deleted_by_mistake_takes_no_driver_along_and_with_the_crd_back_they_are_taken_back() {
     chapter(NEW, |bed| {
         let before = standing(bed);
@@ -169,7 +167,6 @@ fn identities(bed: &Bed, of: &[(&str, Value)]) -> Result<Vec<Value>> {
 }
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn five_hundred_volumes_hold_a_removal_and_after_them_csi_goes_before_cpi_and_nothing_of_ours_is_left() {
     chapter(NEW, |bed| {
         let foreign = lookalikes();

@@ -18,7 +18,6 @@ fn clock(moment: &str) -> String {
 }
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn while_it_is_paused_nothing_is_put_back_and_afterwards_it_is_by_itself() {
     chapter(NEW, |bed| {
         let before = applied(bed, "cpi");

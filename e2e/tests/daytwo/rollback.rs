@@ -93,7 +93,6 @@ fn plant_a_crash(bed: &Bed) -> std::path::PathBuf {
 }
 
 #[test]
-#[ignore = "takes minutes; CI's whole beds have 12. By hand: cargo xtask e2e daytwo"]
 fn a_roll_out_that_does_not_work_goes_back_by_itself_and_is_tried_again_only_when_asked() {
     chapter(NEW, |bed| {
         let before = applied(bed, "cpi");

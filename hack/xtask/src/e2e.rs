@@ -49,15 +49,15 @@ const STORIES: &[Story] = &[
 
 /// Runs all stories of a layer.
 pub fn run_layer(root: &Path, layer: Layer) -> Result<()> {
-    run_stories(root, |story| story.layer == layer, &[])
+    run_stories(root, |story| story.layer == layer)
 }
 
-/// Runs all stories, or the one with this name, with the chapters that are too long for CI.
+/// Runs all stories, or the one with this name.
 pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
-    run_stories(root, |story| only.is_none_or(|name| story.target.1 == name), &["--include-ignored"])
+    run_stories(root, |story| only.is_none_or(|name| story.target.1 == name))
 }
 
-fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool, flags: &[&str]) -> Result<()> {
+fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool) -> Result<()> {
     let chosen: Vec<&Story> = STORIES.iter().filter(|story| wanted(story)).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = STORIES.iter().map(|story| story.target.1).collect();
@@ -83,7 +83,6 @@ fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool, flags: &[&str]) -> 
             Layer::Full | Layer::Long => args.extend(["--nodes", &nodes]),
         }
         args.extend(["--", binary, "--test-threads=1"]);
-        args.extend(flags);
         // The line that names the binary, as cargo prints it: the check of the claims reads it.
         println!("     Running {key} ({binary})");
         logged(root, &format!("e2e-{name}"), Some(binary), &testbed, &args)?;
