@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use vdo_api::VDOConfig;
 use vdo_runtime::clock::Monotonic;
-use vdo_runtime::configs::which_counts;
+use vdo_runtime::configs::{compare_versions, which_counts, without_field_owners};
 use vdo_runtime::run::LONGEST;
 
 use crate::strays::{Kind, Stray, admitted};
@@ -27,7 +27,7 @@ impl Row {
     /// The row of an object, for operators of this namespace.
     pub fn of(object: &DynamicObject, namespace: &str) -> Self {
         match admitted::<VDOConfig>(Kind::Vdo, object, namespace) {
-            Ok(config) => Row::Contends(Box::new(without_owners(config))),
+            Ok(config) => Row::Contends(Box::new(without_field_owners(config))),
             Err(stray) => Row::Strays(stray),
         }
     }
@@ -47,12 +47,6 @@ impl Row {
             Row::Contends(_) => None,
         }
     }
-}
-
-/// Nobody decides on who wrote which field, and the record of it is half of the object.
-fn without_owners(mut config: VDOConfig) -> VDOConfig {
-    config.metadata.managed_fields = None;
-    config
 }
 
 /// What is known beyond the rows of the watch: what our writes were answered, and what the last live look found.
@@ -83,7 +77,7 @@ impl Ahead {
 
     /// Remembers what a write of ours was answered.
     pub fn note(&mut self, written: VDOConfig) {
-        self.newer.insert(uid(&written), without_owners(written));
+        self.newer.insert(uid(&written), without_field_owners(written));
     }
 
     /// The rows, each replaced by what is newer until the watch shows that version or a later one.
@@ -102,15 +96,10 @@ impl Ahead {
     }
 }
 
-/// Whether the row is at least as new. Versions are compared as numbers, as the API server counts them; of others only
-/// equality is known.
+/// Whether the row is at least as new.
 fn shows(row: &VDOConfig, known: &VDOConfig) -> bool {
     let version = |config: &VDOConfig| config.resource_version().unwrap_or_default();
-    let (row, known) = (version(row), version(known));
-    match (row.parse::<u64>(), known.parse::<u64>()) {
-        (Ok(row), Ok(known)) => row >= known,
-        (_, _) => row == known,
-    }
+    compare_versions(&version(row), &version(known)).is_some_and(|order| order.is_ge())
 }
 
 fn uid(config: &VDOConfig) -> String {

@@ -1,5 +1,6 @@
 //! The VDOConfig that counts: as the watch shows it, and live.
 
+use std::cmp::Ordering;
 use std::sync::Mutex;
 
 use kube::core::DeserializeGuard;
@@ -29,7 +30,7 @@ impl Configs {
             "vdoconfigs",
             Api::<DeserializeGuard<VDOConfig>>::namespaced(cluster.client().clone(), namespace),
             Selector::all(),
-            |config| Some(config.ok().map(without_field_owners)),
+            |config| Some(config.ok().cloned().map(without_field_owners)),
         );
         Configs { rows, namespace: namespace.to_owned(), latest: Mutex::default() }
     }
@@ -53,13 +54,12 @@ impl Configs {
 
     /// Remembers what a write of ours answered.
     pub fn note(&self, answered: Option<&VDOConfig>) {
-        *lock(&self.latest) = answered.map(without_field_owners);
+        *lock(&self.latest) = answered.cloned().map(without_field_owners);
     }
 }
 
 /// Nobody decides on who owns which field, and it is half of the object.
-fn without_field_owners(config: &VDOConfig) -> VDOConfig {
-    let mut config = config.clone();
+pub fn without_field_owners(mut config: VDOConfig) -> VDOConfig {
     config.metadata.managed_fields = None;
     config
 }
@@ -88,13 +88,18 @@ fn choose(mut configs: Vec<VDOConfig>) -> Option<VDOConfig> {
     which_counts(&configs).map(|index| configs.swap_remove(index))
 }
 
-/// Whether the one is a later version than the other, as numbers: the API server's versions of one kind grow.
-fn is_newer(one: &VDOConfig, other: &VDOConfig) -> bool {
-    let version = |config: &VDOConfig| config.metadata.resource_version.as_ref()?.parse::<u64>().ok();
-    match (version(one), version(other)) {
-        (Some(one), Some(other)) => one > other,
-        (_, _) => false,
+/// Which of two versions of one kind is the later. They are compared as numbers, as the API server counts them; of others
+/// only equality is known.
+pub fn compare_versions(one: &str, other: &str) -> Option<Ordering> {
+    match (one.parse::<u64>(), other.parse::<u64>()) {
+        (Ok(one), Ok(other)) => Some(one.cmp(&other)),
+        (_, _) => (one == other).then_some(Ordering::Equal),
     }
+}
+
+fn is_newer(one: &VDOConfig, other: &VDOConfig) -> bool {
+    let version = |config: &VDOConfig| config.resource_version().unwrap_or_default();
+    compare_versions(&version(one), &version(other)) == Some(Ordering::Greater)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use vdo_api::{Truth, VDOConfig};
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
 use vdo_plan::drift::{Change, Fights, changes};
-use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart, is_leaving, reasons};
+use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart, reasons, view};
 use vdo_plan::foreign::Traces;
 use vdo_plan::order::Look;
 use vdo_plan::revision::Key;
@@ -123,6 +123,10 @@ pub struct Patience {
 }
 
 impl Patience {
+    fn soak(&self) -> Duration {
+        Duration::from_secs(self.rollout_soak_seconds)
+    }
+
     /// The deadline, but never so short that nothing could ever soak.
     fn deadline_seconds(&self) -> i64 {
         let soak = i64::try_from(self.rollout_soak_seconds).unwrap_or(i64::MAX);
@@ -183,14 +187,16 @@ impl<D: DriverOperator> DriverPass<D> {
             Reading::Unreadable(_) => return None,
         };
         // What decides on a removal is looked at live.
-        if is_leaving(&config, D::DRIVER) {
+        if view(&config, wall()).leaving(D::DRIVER) {
             return None;
         }
         let snapshot = self.snapshot(standing, config, self.store.last()?).await?;
         let plan = D::plan(&snapshot.observed);
         self.note_health(&plan);
-        let news = plan.decision.step.reports() && is_news::<D>(&snapshot.observed, &plan, true);
-        (plan.deeds.is_empty() && !news).then(|| self.revisit(&snapshot.observed, &plan, true))
+        let observed = &snapshot.observed;
+        let news =
+            plan.decision.step.reports() && is_news::<D>(observed, &plan.status(observed.as_ref(), true));
+        (plan.deeds.is_empty() && !news).then(|| self.revisit(observed, &plan, true))
     }
 
     /// Reads live, decides, writes and reports.
@@ -302,8 +308,7 @@ impl<D: DriverOperator> DriverPass<D> {
             true if plan.waits() => Revisit::within(WATCHFUL),
             true => Revisit::at_leisure(),
         };
-        let soak = Duration::from_secs(self.patience.rollout_soak_seconds);
-        if let Some(left) = self.works_for().and_then(|time| soak.checked_sub(time)) {
+        if let Some(left) = self.works_for().and_then(|time| self.patience.soak().checked_sub(time)) {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
         if let Some(left) = self.left_to_answer(&scene.config).filter(|_| plan.decision.held.is_some()) {
@@ -329,7 +334,6 @@ impl<D: DriverOperator> DriverPass<D> {
         journal: Stored,
     ) -> Option<Snapshot<D::Observed>> {
         let deleting = config.metadata.deletion_timestamp.is_some();
-        let soak = Duration::from_secs(self.patience.rollout_soak_seconds);
         let scene = Scene {
             driver: D::DRIVER,
             now: wall(),
@@ -342,7 +346,7 @@ impl<D: DriverOperator> DriverPass<D> {
             traces: None,
             quarantined: standing.is_quarantined(),
             ending: if deleting { ending::look(&self.cluster, &self.namespace).await } else { Look::Nothing },
-            steady: self.works_for().is_some_and(|time| time >= soak),
+            steady: self.works_for().is_some_and(|time| time >= self.patience.soak()),
             fresh: self.left_to_answer(&config).is_some(),
             contested: self.fights.borrow().at(monotonic().duration_since(self.began)),
             config,
@@ -367,11 +371,11 @@ impl<D: DriverOperator> DriverPass<D> {
         let Some(config) = outcome.config.as_ref().filter(|_| plan.decision.step.reports()) else {
             return Ok(());
         };
-        if !is_news::<D>(observed, plan, outcome.complete()) {
-            return Ok(());
-        }
         let scene = observed.as_ref();
         let part = plan.status(scene, outcome.complete());
+        if !is_news::<D>(observed, &part) {
+            return Ok(());
+        }
         let written = apply_status(&self.cluster, D::OWNER.manager, config, &D::status(observed, &part))
             .await
             .map_err(PassError::report("the VDOConfig"))?;
@@ -391,16 +395,14 @@ impl<D: DriverOperator> DriverPass<D> {
 }
 
 /// Whether our part differs from what is stored.
-fn is_news<D: DriverOperator>(observed: &D::Observed, plan: &Plan, done: bool) -> bool {
-    let scene = observed.as_ref();
-    let part = plan.status(scene, done);
-    let stored = scene.config.status.as_ref();
+fn is_news<D: DriverOperator>(observed: &D::Observed, part: &StatusPart) -> bool {
+    let stored = observed.as_ref().config.status.as_ref();
     let ready = stored.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
     if ready != Some(&part.ready) {
         return true;
     }
     let stored = serde_json::to_value(stored).unwrap_or_default();
-    let new = D::status(observed, &part);
+    let new = D::status(observed, part);
     new.get(D::OWNER.driver) != stored.get(D::OWNER.driver)
 }
 

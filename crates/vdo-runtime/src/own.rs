@@ -18,6 +18,7 @@ use vdo_plan::{ObjectRef, Reading};
 use crate::apply::Outcome;
 use crate::client::Cluster;
 use crate::clock::{Monotonic, monotonic};
+use crate::configs::compare_versions;
 use crate::rows::{ObjectRow, WorkloadRow};
 use crate::watch::{Rows, Selector, Watches, lock};
 
@@ -169,10 +170,8 @@ impl OwnObjects {
         if written.since.is_some_and(|since| monotonic() - since > CATCH_UP) {
             written.applied.clear();
         }
-        let newer = |seen: &str, wrote: &str| match (seen.parse::<u64>(), wrote.parse::<u64>()) {
-            (Ok(seen), Ok(wrote)) => seen >= wrote,
-            (_, _) => seen == wrote,
-        };
+        let newer =
+            |seen: &str, wrote: &str| compare_versions(seen, wrote).is_some_and(|order| order.is_ge());
         let shown: BTreeSet<ObjectRef> = written
             .applied
             .iter()

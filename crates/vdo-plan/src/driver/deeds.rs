@@ -8,7 +8,7 @@ use super::{Judge, Rendered, Row, Rows, Scene};
 use crate::Reading;
 use crate::journal::Journal;
 use crate::object::{Object, ObjectRef};
-use crate::order::{Act, Decision, Look, Progress, Record, Step, Why, journal_keeps};
+use crate::order::{Act, Decision, Look, Progress, Record, journal_keeps};
 use crate::revision::{Key, Revision};
 
 /// One write, or one batch of writes that need no order among themselves beyond the one given.
@@ -50,7 +50,7 @@ pub(super) fn deeds(
     if acts.is_empty() && !quiet {
         return refresh(scene, judge, rendered, record);
     }
-    let repair = matches!(decision.step, Step::Apply { why: Why::Repair, .. });
+    let repair = decision.step.is_repair();
     acts.into_iter().filter_map(|act| deed(scene, judge, act, rendered, record, repair)).collect()
 }
 

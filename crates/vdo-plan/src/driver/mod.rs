@@ -24,9 +24,7 @@ use crate::drift::Fight;
 use crate::foreign::{Traces, foreign};
 use crate::journal::Journal;
 use crate::object::{Object, ObjectRef};
-use crate::order::{
-    self, Candidates, Decision, DeletionPolicy, Held, Look, Objects, Progress, Seen, Step, View, Why,
-};
+use crate::order::{self, Candidates, Decision, DeletionPolicy, Held, Look, Objects, Progress, Seen, View};
 use crate::revision::{Key, Revision};
 use crate::{Finding, Reading, Verdict};
 
@@ -122,15 +120,6 @@ pub struct Scene {
     pub contested: BTreeMap<ObjectRef, Fight>,
 }
 
-/// Whether this VDOConfig lets the driver go, by its own end or by its spec.
-pub fn is_leaving(config: &VDOConfig, driver: Driver) -> bool {
-    let wanted = match driver {
-        Driver::Cpi => config.spec.wants_cpi(),
-        Driver::Csi => config.spec.wants_csi(),
-    };
-    config.metadata.deletion_timestamp.is_some() || !wanted
-}
-
 /// The releases to render for this pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Releases {
@@ -172,13 +161,12 @@ impl Scene {
     /// Whether nothing of ours is there yet: the moment to look for somebody else's.
     pub fn is_first(&self) -> bool {
         let view = self.view();
-        let wanted = *view.wants.of(self.driver);
-        !view.records.of(self.driver).occupied() && self.journal.is_clear() && wanted && !view.deleting
+        !view.records.of(self.driver).occupied() && self.journal.is_clear() && !view.leaving(self.driver)
     }
 
     /// Whether the driver is to go, with the VDOConfig or alone.
     pub fn is_leaving(&self) -> bool {
-        is_leaving(&self.config, self.driver)
+        self.view().leaving(self.driver)
     }
 
     /// The revision to roll out for this rendering. A build that renders the installed configuration in another way is
@@ -276,8 +264,12 @@ impl Scene {
 
 /// What is said about drift that is not repaired.
 fn drift_findings(scene: &Scene, judge: &dyn Judge) -> Option<Finding> {
+    let only_reported = scene.config.spec.drift_repair == DriftRepair::Report;
+    if !only_reported && scene.contested.is_empty() {
+        return None;
+    }
     let drifted = scene.drifted(judge);
-    if scene.config.spec.drift_repair == DriftRepair::Report && !drifted.is_empty() {
+    if only_reported && !drifted.is_empty() {
         let names: Vec<String> = drifted.iter().map(ObjectRef::to_string).collect();
         return Some(Finding::advise(
             &reasons::DRIFT_REPORTED,
@@ -388,7 +380,7 @@ impl Plan {
 
     /// The objects that this pass puts back because somebody changed or deleted them.
     pub fn repairs(&self) -> impl Iterator<Item = &Object> {
-        let repair = matches!(self.decision.step, Step::Apply { why: Why::Repair, .. });
+        let repair = self.decision.step.is_repair();
         let stages = self.deeds.iter().filter_map(|deed| match deed {
             Deed::Apply(stages) => Some(stages),
             Deed::TakeFinalizer

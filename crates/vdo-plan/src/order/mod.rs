@@ -390,6 +390,11 @@ impl<V: Clone, R: Clone> Step<V, R> {
         acts.into_iter().flatten()
     }
 
+    /// Whether it brings back what somebody took of the installed revision.
+    pub fn is_repair(&self) -> bool {
+        matches!(self, Step::Apply { why: Why::Repair, .. })
+    }
+
     /// Whether the pass ends with a report. After a release there may be no object left to report to.
     pub fn reports(&self) -> bool {
         match self {
