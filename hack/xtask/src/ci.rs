@@ -2,14 +2,13 @@
 //! is too much.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{claims, demo, e2e, generate, tidy};
+use crate::logged::Logged;
+use crate::{claims, compile, demo, e2e, tidy};
 
 /// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
 const WARM_LIMIT: u64 = 25;
@@ -30,7 +29,6 @@ const STAGES: &[Stage] = &[
     Stage { name: "fetch", run: |root| cargo(root, "fetch", "fetch --locked") },
     Stage { name: "format", run: |root| cargo(root, "format", "fmt --all --check") },
     Stage { name: "tidy", run: tidy::run },
-    Stage { name: "generated", run: generate::fresh },
     Stage {
         name: "deny",
         run: |root| cargo(root, "deny", "deny --all-features check licenses sources bans"),
@@ -39,17 +37,13 @@ const STAGES: &[Stage] = &[
         name: "lint",
         run: |root| cargo(root, "lint", "clippy --workspace --all-targets --quiet -- -D warnings"),
     },
-    // What needs a bed is a story of a later stage; the model has a profile of its own.
+    // Stories are left out by the manifests of their packages; the model has a profile of its own.
     Stage {
         name: "unit",
         run: |root| {
-            cargo(
-                root,
-                "unit",
-                "test --workspace --exclude order-model --exclude e2e --exclude testbed --no-fail-fast",
-            )?;
-            cargo(root, "unit-bed", "test --package testbed --package e2e --lib --no-fail-fast")?;
-            cargo(root, "unit-proxy", "test --package testbed --test faultproxy --no-fail-fast")
+            cargo(root, "unit-xtask", "test --package xtask --no-fail-fast")?;
+            let selected = compile::SELECTION.join(" ");
+            cargo(root, "unit", &format!("test {selected} --no-fail-fast"))
         },
     },
     Stage {
@@ -66,7 +60,8 @@ const STAGES: &[Stage] = &[
 
 /// Runs cargo with these words.
 fn cargo(root: &Path, log: &str, words: &str) -> Result<()> {
-    logged(root, log, None, "cargo", &words.split_whitespace().collect::<Vec<_>>())
+    let words: Vec<_> = words.split_whitespace().collect();
+    Logged { root, log, tests: None, label: None }.run("cargo", &words)
 }
 
 /// Runs the stages, or only the one named.
@@ -97,7 +92,7 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         return Ok(());
     }
     claims::run(root, &logs)?;
-    let youngest = e2e::programs(root, &e2e::testbed(root)?)?;
+    let youngest = e2e::programs(root)?;
     let bed = if youngest > begin.elapsed() { Bed::Cached } else { Bed::Built };
     println!("{}", judge(&taken, bed)?);
     Ok(())
@@ -159,39 +154,6 @@ fn table(taken: &[Taken]) -> String {
     let all = ("all", total);
     let row = |(name, time): &Taken| format!("  {name:<10} {:>6.1}\n", minutes(*time));
     format!("minutes per stage:\n{}", taken.iter().chain([&all]).map(row).collect::<String>())
-}
-
-/// Runs a program, showing what it prints and keeping it for the check of the claims.
-///
-/// `tests` names the test binary that the program runs, if cargo does not name it.
-pub fn logged(root: &Path, name: &str, tests: Option<&str>, program: &str, args: &[&str]) -> Result<()> {
-    let path = root.join("target/ci").join(format!("{name}.log"));
-    let mut log = fs::File::create(&path).with_context(|| path.display().to_string())?;
-    if let Some(binary) = tests {
-        writeln!(log, "     Running {name} ({binary})")?;
-    }
-    let (reader, writer) = std::io::pipe()?;
-    let mut child = Command::new(program)
-        .args(args)
-        .current_dir(root)
-        // A failed assertion says where it stands; the frames below it only hide what it says.
-        .env("RUST_BACKTRACE", "0")
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .spawn()
-        .with_context(|| format!("cannot start {program}; is it installed?"))?;
-    for line in BufReader::new(reader).split(b'\n') {
-        let mut line = line?;
-        line.push(b'\n');
-        log.write_all(&line)?;
-        std::io::stdout().write_all(&line)?;
-    }
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("`{program} {}` failed: {status}", args.join(" "));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

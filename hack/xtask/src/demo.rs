@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::ci::logged;
-use crate::{e2e, shell};
+use crate::logged::Logged;
+use crate::{compile, e2e, shell};
 
 /// A demo that finds everything built takes less, by its own measure.
 const WARM_SECONDS: u64 = 90;
@@ -27,31 +27,24 @@ pub fn run(root: &Path) -> Result<()> {
     );
     println!("about a minute. Nothing outside this checkout and the cache folder is changed.");
     println!("1/3 building the operators ...");
-    e2e::operators(root)?;
-    program(root)?;
-    let testbed = e2e::testbed(root)?;
+    compile::programs(root)?;
     println!("2/3 building the test bed's programs, if they are not in the cache ...");
-    e2e::programs(root, &testbed)?;
+    e2e::programs(root)?;
     println!("{BED_STARTS}{:.0} s so far) ...", start.elapsed().as_secs_f64());
-    let demo = root.join("target/debug/demo");
-    let demo = demo.to_str().context("a path that is not UTF-8")?;
+    let testbed = compile::program(root, "testbed")?;
+    let demo = compile::program(root, "demo")?;
     if std::env::var_os("KEEP").is_none_or(|keep| keep != "1") {
-        shell::run(root, &testbed, &["run", "--nodes", "3", "--", demo])?;
+        shell::run(root, &testbed, &["run", "--nodes", "3", "--", &demo])?;
         println!("The demo took {:.0} s; everything it started is gone.", start.elapsed().as_secs_f64());
         println!("KEEP=1 make demo leaves it running.");
         return Ok(());
     }
     shell::run(root, &testbed, &["up", "--nodes", "3", "--dir", "target/demo"])?;
-    shell::run(root, &testbed, &["exec", "--dir", "target/demo", "--", demo])?;
+    shell::run(root, &testbed, &["exec", "--dir", "target/demo", "--", &demo])?;
     println!("The bed is still running. Look around, and end it, with:");
     println!("  cargo xtask testbed exec --dir target/demo -- kubectl get vdo,vcc -n vmware-system-vdo");
     println!("  cargo xtask testbed down --dir target/demo");
     Ok(())
-}
-
-/// Builds the program that runs in the bed.
-fn program(root: &Path) -> Result<()> {
-    shell::run(root, "cargo", &["build", "--quiet", "--package", "e2e", "--bin", "demo"])
 }
 
 /// The stage of CI: what `make demo` runs, and that it keeps its promises.
@@ -60,11 +53,11 @@ pub fn stage(root: &Path) -> Result<()> {
         "What the demo needs and is not built yet is built first. Its {WARM_SECONDS} seconds are those of a"
     );
     println!("warm one: the time of a demo that has to build is not held against it.");
-    e2e::operators(root)?;
-    program(root)?;
-    e2e::programs(root, &e2e::testbed(root)?)?;
+    compile::programs(root)?;
+    e2e::programs(root)?;
     // KEEP=1 of whoever runs CI would leave a bed behind.
-    logged(root, "demo", Some("demo"), "env", &["-u", "KEEP", "cargo", "xtask", "demo"])?;
+    Logged { root, log: "demo", tests: Some("demo"), label: None }
+        .run("env", &["-u", "KEEP", "cargo", "xtask", "demo"])?;
     let path = root.join("target/ci/demo.log");
     let took = judge(&fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;
     println!("CPI was Ready, then CSI, in {took} s.\n{PROOF}");

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
-use crate::ci::logged;
-use crate::shell;
+use crate::logged::Logged;
+use crate::{compile, shell};
 
 /// What a story needs of a bed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub enum Layer {
     Long,
 }
 
+/// Beds at once: most of a story is waiting.
+const LANES: usize = 2;
+
 /// A story and the bed that it needs.
 struct Story {
     /// The package and the name of the test target.
@@ -28,23 +31,22 @@ struct Story {
     /// What it needs.
     layer: Layer,
     /// How many nodes its bed has.
-    nodes: u32,
-    /// Whether it needs the operators' programs.
-    operators: bool,
+    nodes: &'static str,
 }
 
+/// The longest of a layer come first, so that none is left over at the end.
 const STORIES: &[Story] = &[
-    Story { target: ("e2e", "admission"), layer: Layer::Api, nodes: 0, operators: false },
-    Story { target: ("e2e", "render"), layer: Layer::Api, nodes: 0, operators: true },
-    Story { target: ("e2e", "replicas"), layer: Layer::Api, nodes: 0, operators: true },
-    Story { target: ("e2e", "install"), layer: Layer::Full, nodes: 3, operators: true },
-    Story { target: ("e2e", "faults"), layer: Layer::Full, nodes: 3, operators: true },
-    Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: 3, operators: true },
-    Story { target: ("e2e", "password"), layer: Layer::Full, nodes: 3, operators: true },
-    Story { target: ("e2e", "nodes"), layer: Layer::Long, nodes: 3, operators: true },
-    Story { target: ("e2e", "daytwo"), layer: Layer::Long, nodes: 3, operators: true },
-    Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: 5, operators: false },
-    Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: 3, operators: false },
+    Story { target: ("e2e", "render"), layer: Layer::Api, nodes: "0" },
+    Story { target: ("e2e", "replicas"), layer: Layer::Api, nodes: "0" },
+    Story { target: ("e2e", "admission"), layer: Layer::Api, nodes: "0" },
+    Story { target: ("e2e", "faults"), layer: Layer::Full, nodes: "3" },
+    Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: "3" },
+    Story { target: ("e2e", "install"), layer: Layer::Full, nodes: "3" },
+    Story { target: ("e2e", "password"), layer: Layer::Full, nodes: "3" },
+    Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: "3" },
+    Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: "5" },
+    Story { target: ("e2e", "daytwo"), layer: Layer::Long, nodes: "3" },
+    Story { target: ("e2e", "nodes"), layer: Layer::Long, nodes: "3" },
 ];
 
 /// Runs all stories of a layer.
@@ -64,59 +66,61 @@ fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool) -> Result<()> {
         bail!("there is no such story; there are {}", names.join(", "));
     }
     std::fs::create_dir_all(root.join("target/ci"))?;
-    if chosen.iter().any(|story| story.operators) {
-        operators(root)?;
-    }
-    let testbed = testbed(root)?;
-    programs(root, &testbed)?;
-    let binaries = binaries(root)?;
-    for story in chosen {
-        let (package, name) = story.target;
-        let key = format!("{package}/{name}");
-        let binary = binaries.get(&key).with_context(|| format!("cargo built no test {key}"))?;
-        let binary = binary.to_str().context("a path that is not UTF-8")?;
-        println!("-- {key} --");
-        let nodes = story.nodes.to_string();
-        let mut args = vec!["run"];
-        match story.layer {
-            Layer::Api => args.extend(["--profile", "api"]),
-            Layer::Full | Layer::Long => args.extend(["--nodes", &nodes]),
+    let names: Vec<&str> = chosen.iter().map(|story| story.target.1).collect();
+    let binaries = compile::tests(root, &names)?;
+    programs(root)?;
+    side_by_side(&chosen, |story| run_story(root, story, &binaries))
+}
+
+/// Works through a queue on every lane. After a failure nothing new begins, and what runs is let end.
+fn side_by_side<T: Sync>(queue: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let left = Mutex::new(queue.iter());
+    let lane = || {
+        while let Some(next) = left.lock().ok().and_then(|mut left| left.next()) {
+            if let Err(error) = work(next) {
+                left.lock().ok().into_iter().for_each(|mut left| while left.next().is_some() {});
+                return Err(error);
+            }
         }
-        args.extend(["--", binary, "--test-threads=1"]);
-        // The line that names the binary, as cargo prints it: the check of the claims reads it.
-        println!("     Running {key} ({binary})");
-        logged(root, &format!("e2e-{name}"), Some(binary), &testbed, &args)?;
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES.min(queue.len())).map(|_| scope.spawn(lane)).collect();
+        let ended = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| bail!("a lane panicked")));
+        // All are waited for before the first failure is told.
+        ended.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+fn run_story(root: &Path, story: &Story, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
+    let (package, name) = story.target;
+    let key = format!("{package}/{name}");
+    let binary = binaries.get(&key).with_context(|| format!("cargo built no test {key}"))?;
+    let binary = binary.to_str().context("a path that is not UTF-8")?;
+    let mut args = vec!["run"];
+    match story.layer {
+        Layer::Api => args.extend(["--profile", "api"]),
+        Layer::Full | Layer::Long => args.extend(["--nodes", story.nodes]),
     }
-    Ok(())
+    args.extend(["--", binary, "--test-threads=1"]);
+    let log = format!("e2e-{name}");
+    let logged = Logged { root, log: &log, tests: Some(binary), label: Some(name) };
+    logged.run(&compile::program(root, "testbed")?, &args)
 }
 
-/// Builds everything that the stories run, so that their time is their own.
+/// Builds everything that the stories of CI run, so that their time is their own.
 pub fn build(root: &Path) -> Result<()> {
-    operators(root)?;
-    binaries(root)?;
-    programs(root, &testbed(root)?)?;
-    Ok(())
-}
-
-/// Builds the programs that run in pods, and the CLI.
-pub fn operators(root: &Path) -> Result<()> {
-    let packages = ["vdo-core", "cpi-operator", "csi-operator", "vdoctl"];
-    let flags = packages.iter().flat_map(|package| ["--package", package]);
-    shell::run(root, "cargo", &["build", "--quiet", "--bins"].into_iter().chain(flags).collect::<Vec<_>>())
-}
-
-/// Builds the `testbed` program and gives its path.
-pub fn testbed(root: &Path) -> Result<String> {
-    shell::run(root, "cargo", &["build", "--quiet", "--package", "testbed"])?;
-    let path = root.join("target/debug/testbed");
-    Ok(path.to_str().context("a path that is not UTF-8")?.to_owned())
+    let stories = STORIES.iter().filter(|story| story.layer != Layer::Long);
+    compile::tests(root, &stories.map(|story| story.target.1).collect::<Vec<_>>())?;
+    programs(root).map(drop)
 }
 
 /// Builds the programs of the bed that the cache does not have, and gives the age of the youngest of all.
-pub fn programs(root: &Path, testbed: &str) -> Result<Duration> {
+pub fn programs(root: &Path) -> Result<Duration> {
+    let testbed = compile::program(root, "testbed")?;
     let mut youngest = None;
     // One line for each tool: its name and the folder of its programs.
-    for line in shell::output(root, testbed, &["build"])?.lines() {
+    for line in shell::output(root, &testbed, &["build"])?.lines() {
         let (name, folder) = line.split_once('\t').with_context(|| format!("no folder in {line:?}"))?;
         let built = std::fs::metadata(folder).and_then(|folder| folder.modified());
         let built = built.with_context(|| format!("cannot tell when {name} was built"))?;
@@ -127,23 +131,34 @@ pub fn programs(root: &Path, testbed: &str) -> Result<Duration> {
     youngest.context("the test bed has no programs")
 }
 
-/// The test binaries of the stories, by `package/target`.
-fn binaries(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut args =
-        vec!["test", "--no-run", "--message-format=json", "--package", "e2e", "--package", "testbed"];
-    args.extend(STORIES.iter().flat_map(|story| ["--test", story.target.1]));
-    let said = shell::output(root, "cargo", &args).context("the end-to-end tests do not build")?;
-    let mut found = BTreeMap::new();
-    for line in said.lines() {
-        let message: Value = serde_json::from_str(line).context("cargo printed what is not JSON")?;
-        let Some(binary) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true)
-        else {
-            continue;
-        };
-        let package = message["package_id"].as_str().unwrap_or_default();
-        let package = if package.contains("testbed") { "testbed" } else { "e2e" };
-        let target = message["target"]["name"].as_str().unwrap_or_default();
-        found.insert(format!("{package}/{target}"), PathBuf::from(binary));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn every_story_is_worked_through_once_and_two_at_a_time() {
+        let seen = AtomicU32::new(0);
+        let both = std::sync::Barrier::new(LANES);
+        side_by_side(&[1, 2, 4, 8], |bit| {
+            both.wait();
+            assert_eq!(seen.fetch_or(*bit, Ordering::SeqCst) & bit, 0);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen.into_inner(), 15);
     }
-    Ok(found)
+
+    #[test]
+    fn after_a_failure_no_other_story_begins_and_it_is_told() {
+        let begun = AtomicU32::new(0);
+        let both = std::sync::Barrier::new(LANES);
+        let why = side_by_side(&[0, 1, 2, 3], |_| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            both.wait();
+            bail!("planted")
+        })
+        .unwrap_err();
+        assert_eq!((why.to_string().as_str(), begun.into_inner()), ("planted", LANES as u32));
+    }
 }

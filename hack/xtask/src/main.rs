@@ -11,11 +11,10 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod claims;
+mod compile;
 mod demo;
-mod docs;
 mod e2e;
-mod generate;
-mod rbac;
+mod logged;
 mod shell;
 mod sweep;
 mod tidy;
@@ -37,8 +36,6 @@ enum Task {
     },
     /// Arrows between crates, purity, file sizes, names and reasons.
     Tidy,
-    /// Writes the CRDs into `crds/` and the chart.
-    Crds,
     /// Writes all generated files.
     Generate,
     /// Fails if a generated file differs from what would be generated now.
@@ -72,16 +69,18 @@ fn main() -> Result<()> {
     match Args::parse().task {
         Task::Ci { only } => ci::run(&root, only.as_deref()),
         Task::Tidy => tidy::run(&root),
-        Task::Crds | Task::Generate => generate::write(&root),
-        Task::Fresh => generate::fresh(&root),
+        Task::Generate => shell::run(&root, "cargo", &["run", "--quiet", "--package", "generate"]),
+        Task::Fresh => {
+            shell::run(&root, "cargo", &["run", "--quiet", "--package", "generate", "--", "--check"])
+        }
         Task::Demo => demo::run(&root),
         Task::E2e { story } => e2e::run(&root, story.as_deref()),
         Task::Sweep(sweep) => sweep::run(&root, &sweep),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {
-            let mut words = vec!["run", "--quiet", "--package", "testbed", "--"];
-            words.extend(args.iter().map(String::as_str));
-            shell::run(&root, "cargo", &words)
+            compile::programs(&root)?;
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+            shell::run(&root, &compile::program(&root, "testbed")?, &args)
         }
     }
 }

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::{e2e, shell};
+use crate::{compile, e2e, shell};
 
 /// What the result depends on.
 const INPUTS: [&str; 4] = ["crates", "charts", "e2e/src/sweep", "hack/testbed"];
@@ -70,14 +70,11 @@ pub fn run(root: &Path, Sweep::Crash(wanted): &Sweep) -> Result<()> {
     let start = Instant::now();
     // As they are now: others may go on working while this runs.
     let inputs = inputs(root)?;
-    let testbed = if wanted.as_built {
-        root.join("target/debug/testbed").to_str().context("a path that is not UTF-8")?.to_owned()
-    } else {
-        e2e::operators(root)?;
-        shell::run(root, "cargo", &["build", "--quiet", "--package", "e2e", "--bin", "sweep"])?;
-        e2e::testbed(root)?
-    };
-    e2e::programs(root, &testbed)?;
+    if !wanted.as_built {
+        compile::programs(root)?;
+    }
+    let testbed = compile::program(root, "testbed")?;
+    e2e::programs(root)?;
     let folder = root.join("target/sweep");
     if folder.exists() {
         fs::remove_dir_all(&folder).context("failed to clear the folder of the last sweep")?;

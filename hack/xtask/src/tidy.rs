@@ -37,7 +37,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("e2e", &["vdo-api", "testbed"]),
     ("testbed", &[]),
     ("order-model", &["vdo-plan", "vdo-compat"]),
-    ("xtask", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-core", "cpi-operator", "csi-operator", "testbed"]),
+    ("generate", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-core", "cpi-operator", "csi-operator"]),
+    ("xtask", &[]),
 ];
 
 /// Code that only decides: no waiting, no clock, no environment, no files.

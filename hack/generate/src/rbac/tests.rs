@@ -3,7 +3,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::*;
-use crate::shell;
+use crate::root;
 
 fn every_rule(rights: &Rights) -> Vec<&PolicyRule> {
     rights.cluster.iter().chain(&rights.here).chain(rights.within.values().flatten()).collect()
@@ -22,7 +22,7 @@ fn uncovered(rights: &Rights, namespace: Option<&str>, granted: &[PolicyRule]) -
 
 /// Every object of the golden renders of an operator: of every release, with every kind of input.
 fn rendered(folder: &str) -> Vec<Value> {
-    let folder = shell::root().unwrap().join("crates").join(folder);
+    let folder = root().unwrap().join("crates").join(folder);
     let mut objects = Vec::new();
     for file in fs::read_dir(folder).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();

@@ -15,7 +15,8 @@ use vdo_api::names::{
     KUBE_SYSTEM, VDOCONFIG_CRD, journal,
 };
 
-use crate::generate::{NOTE, yaml};
+use crate::NOTE;
+use crate::yaml::yaml;
 
 const READ: &[&str] = &["get", "list", "watch"];
 const FOLLOW: &[&str] = &["list", "watch"];
