@@ -12,7 +12,7 @@ use fixture::{Field, field};
 use vdo_api::VDOConfig;
 use vdo_api::status::{ChosenBy, Gate, GateVerdict, Gates, MatrixRef, Need, VDOConfigStatus};
 use vdo_compat::Driver;
-use vdo_plan::driver::{Rows, Scene};
+use vdo_plan::driver::{Repair, Rows, Scene};
 use vdo_plan::foreign::{Platform, Traces};
 use vdo_plan::journal::Journal;
 use vdo_plan::order::Look;
@@ -61,6 +61,7 @@ fn observed(field: &Field, others: Vec<ObjectRef>) -> Observed {
             steady: true,
             fresh: false,
             contested: BTreeMap::new(),
+            repair: Repair::Idle,
         },
         vcenter: Some(field.vcenter_facts()),
         cluster: field.cluster.clone(),

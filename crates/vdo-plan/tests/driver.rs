@@ -11,7 +11,7 @@ use vdo_api::reason::AS_WANTED;
 use vdo_api::vdoconfig::DriftRepair;
 use vdo_compat::Driver;
 use vdo_plan::drift::Fight;
-use vdo_plan::driver::Deed;
+use vdo_plan::driver::{Deed, Repair};
 use vdo_plan::journal::Journal;
 use vdo_plan::order::{Look, Step};
 use vdo_plan::{Finding, Object, Reading, Revision};
@@ -73,6 +73,58 @@ fn what_is_lost_is_put_back_from_the_journal_also_while_something_holds_changes(
     assert_eq!(applied, ["driver"]);
     assert_eq!(world.names(), ["config-a", "credentials", "driver"]);
     assert_eq!(world.settle(), 0);
+}
+
+#[test]
+fn what_is_put_back_in_the_same_pass_changes_no_word_of_the_status() {
+    let mut world = World::new();
+    world.settle();
+    let before = world.scene.config.status.clone();
+    for name in ["config-a", "credentials", "driver"] {
+        world.lose(name);
+        assert!(matches!(world.pass().deeds[..], [Deed::Apply(_)]));
+        assert_eq!(world.scene.config.status, before, "{name}");
+        // Nor does it if the API server refuses it for once.
+        world.lose(name);
+        let refused = world.plan().status(&world.scene, false);
+        assert_eq!(Some(&refused.ready), before.as_ref().unwrap().conditions.first(), "{name}");
+        world.settle();
+    }
+}
+
+#[test]
+fn a_workload_that_was_made_anew_has_a_while_to_start_its_pods_and_then_it_is_told() {
+    let mut world = World::new();
+    world.settle();
+    let before = world.scene.config.status.clone();
+    world.lose("driver");
+    world.broken = Some((world.installed(), "0 of 3 pods work".to_owned()));
+    assert!(world.pass().mends);
+    assert_eq!(world.scene.config.status, before);
+    world.scene.repair = Repair::Fresh;
+    assert!(world.pass().mends);
+    assert_eq!(world.scene.config.status, before);
+    world.scene.repair = Repair::Late;
+    assert!(world.pass().mends);
+    assert_eq!((world.ready(), world.reason()), (Truth::False, "NotWorking"));
+    assert!(world.record().status_msg.unwrap().contains("0 of 3 pods work"));
+    // Nothing is promised anew to what is False already.
+    world.lose("driver");
+    world.scene.repair = Repair::Fresh;
+    world.pass();
+    assert_eq!(world.ready(), Truth::False);
+    world.broken = None;
+    assert!(!world.pass().mends);
+    assert_eq!((world.ready(), world.reason()), (Truth::True, "Installed"));
+}
+
+#[test]
+fn what_fails_with_all_its_objects_in_place_is_told_at_once() {
+    let mut world = World::new();
+    world.settle();
+    world.broken = Some((world.installed(), "pod vdo-cpi-x: OOMKilled".to_owned()));
+    assert!(!world.pass().mends);
+    assert_eq!((world.ready(), world.reason()), (Truth::False, "NotWorking"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use vdo_api::{Truth, VDOConfig};
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
 use vdo_plan::drift::{Change, Fights, changes};
-use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart, reasons, view};
+use vdo_plan::driver::{GRACE, Plan, Rendered, Repair, Scene, StatusPart, reasons, view};
 use vdo_plan::foreign::Traces;
 use vdo_plan::order::Look;
 use vdo_plan::revision::Key;
@@ -105,6 +105,8 @@ pub struct DriverPass<D> {
     last_live: Cell<Option<Monotonic>>,
     /// The attempt that works in every part, and since when.
     works: RefCell<Option<(Key, Monotonic)>>,
+    /// Since when a repair is under way.
+    mends: Cell<Option<Monotonic>>,
     fights: RefCell<Fights>,
     /// The generation of the VDOConfig that was seen last, and since when.
     edited: Cell<Option<(i64, Monotonic)>>,
@@ -157,6 +159,7 @@ impl<D: DriverOperator> DriverPass<D> {
             began: monotonic(),
             last_live: Cell::new(None),
             works: RefCell::default(),
+            mends: Cell::new(None),
             fights: RefCell::default(),
             edited: Cell::new(None),
         }
@@ -279,8 +282,9 @@ impl<D: DriverOperator> DriverPass<D> {
         }
     }
 
-    /// Remembers since when the attempt works.
+    /// Remembers since when the attempt works, and since when a repair is under way.
     fn note_health(&self, plan: &Plan) {
+        self.mends.set(plan.mends.then(|| self.mends.get().unwrap_or_else(monotonic)));
         let mut works = self.works.borrow_mut();
         let since = works.take().filter(|(key, _)| plan.works.as_ref() == Some(key)).map(|(_, since)| since);
         *works = plan.works.clone().map(|key| (key, since.unwrap_or_else(monotonic)));
@@ -300,6 +304,14 @@ impl<D: DriverOperator> DriverPass<D> {
         self.works.borrow().as_ref().map(|(_, since)| monotonic().saturating_duration_since(*since))
     }
 
+    /// How the repair stands, and how much longer it is waited for.
+    fn repair(&self) -> (Repair, Option<Duration>) {
+        let Some(since) = self.mends.get() else { return (Repair::Idle, None) };
+        let left = GRACE.checked_sub(monotonic().saturating_duration_since(since));
+        let left = left.filter(|left| !left.is_zero());
+        (if left.is_some() { Repair::Fresh } else { Repair::Late }, left)
+    }
+
     /// When to look again, if nothing wakes us.
     fn revisit(&self, observed: &D::Observed, plan: &Plan, complete: bool) -> Revisit {
         let scene = observed.as_ref();
@@ -312,6 +324,9 @@ impl<D: DriverOperator> DriverPass<D> {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
         if let Some(left) = self.left_to_answer(&scene.config).filter(|_| plan.decision.held.is_some()) {
+            revisit = revisit.or_sooner(left + A_MOMENT);
+        }
+        if let (_, Some(left)) = self.repair() {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
         // Where nothing moves any more, nothing wakes us at the deadline either.
@@ -349,6 +364,7 @@ impl<D: DriverOperator> DriverPass<D> {
             steady: self.works_for().is_some_and(|time| time >= self.patience.soak()),
             fresh: self.left_to_answer(&config).is_some(),
             contested: self.fights.borrow().at(monotonic().duration_since(self.began)),
+            repair: self.repair().0,
             config,
         };
         let mut observed = self.driver.observe(&self.cluster, scene).await?;

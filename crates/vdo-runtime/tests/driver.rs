@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Method;
@@ -20,6 +20,7 @@ use vdo_plan::{Object, Revision, Stage};
 use vdo_runtime::client::Licence;
 use vdo_runtime::driver::{DriverOperator, DriverPass, Patience};
 use vdo_runtime::own::{OwnObjects, Owner};
+use vdo_runtime::run::Revisit;
 use vdo_runtime::settings::Settings;
 use vdo_runtime::telemetry::LogFormat;
 use vdo_runtime::{Cluster, Operator, Standing};
@@ -33,9 +34,10 @@ const OWNER: Owner = Owner { driver: CPI, namespace: CPI_NAMESPACE, manager: CPI
 /// A driver of one ConfigMap, or of none while its inputs do not resolve.
 struct Toy {
     own: OwnObjects,
+    health: Arc<Mutex<Health>>,
 }
 
-struct Observed(Scene);
+struct Observed(Scene, Health);
 
 impl AsRef<Scene> for Observed {
     fn as_ref(&self) -> &Scene {
@@ -65,7 +67,7 @@ impl DriverOperator for Toy {
     }
 
     async fn observe(&self, _: &Cluster, scene: Scene) -> Option<Observed> {
-        Some(Observed(scene))
+        Some(Observed(scene, self.health.lock().unwrap().clone()))
     }
 
     fn render(observed: &Observed) -> Rendered {
@@ -74,7 +76,7 @@ impl DriverOperator for Toy {
     }
 
     fn plan(observed: &Observed) -> Plan {
-        Plan::new(&observed.0, &Works, Vec::new(), &Self::render(observed))
+        Plan::new(&observed.0, &Says(&observed.1), Vec::new(), &Self::render(observed))
     }
 
     fn status(_: &Observed, part: &StatusPart) -> Value {
@@ -82,15 +84,15 @@ impl DriverOperator for Toy {
     }
 }
 
-struct Works;
+struct Says<'a>(&'a Health);
 
-impl Judge for Works {
+impl Judge for Says<'_> {
     fn open_stages(&self, revision: &Revision) -> usize {
         revision.stages.len()
     }
 
     fn health(&self, _: &Revision) -> Health {
-        Health::Works
+        self.0.clone()
     }
 }
 
@@ -111,6 +113,7 @@ fn revision() -> Revision {
 struct Bed {
     api: Api,
     driver: DriverPass<Toy>,
+    health: Arc<Mutex<Health>>,
     _operator: Operator,
 }
 
@@ -124,7 +127,7 @@ impl Bed {
 
     /// Another process over the same API server, once this one is dead.
     async fn restarted(self) -> Self {
-        let Bed { api, driver, _operator } = self;
+        let Bed { api, driver, _operator, .. } = self;
         drop((driver, _operator));
         Bed::over(api).await
     }
@@ -142,8 +145,9 @@ impl Bed {
         };
         let operator = Operator::over(api.cluster(), CPI_MANAGER, "1", &settings).unwrap();
         let own = OwnObjects::watch(&operator.cluster, &operator.watches, OWNER, &[]);
-        let driver = DriverPass::new(&operator, &settings, PATIENCE, Toy { own });
-        let bed = Bed { api, driver, _operator: operator };
+        let health = Arc::new(Mutex::new(Health::Works));
+        let driver = DriverPass::new(&operator, &settings, PATIENCE, Toy { own, health: health.clone() });
+        let bed = Bed { api, driver, health, _operator: operator };
         until("every watch is open", Duration::from_secs(5), || bed.api.watches_open() == 9).await;
         bed
     }
@@ -308,6 +312,48 @@ async fn what_somebody_changed_is_put_back_with_a_word_on_what_and_who() {
     bed.settle().await;
     assert!(bed.told("DriftRepaired")[1].contains("was missing"), "{:?}", bed.told("DriftRepaired"));
     assert!(bed.api.object(MAP).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_worked_is_one_event_and_no_word_in_the_status() {
+    let bed = Bed::new().await;
+    bed.install().await;
+    let (before, asked) = (bed.stored(), bed.api.log().len());
+    bed.api.delete(MAP);
+    bed.settle().await;
+    assert!(bed.api.object(MAP).is_some());
+    assert_eq!(bed.stored(), before);
+    let log = bed.api.log();
+    let writes = log[asked..].iter().filter(|seen| seen.method != Method::GET);
+    let writes: Vec<&str> = writes.map(|seen| seen.path.rsplit('/').next().unwrap()).collect();
+    assert_eq!(writes, ["driver", "events"]);
+    assert_eq!(bed.told("DriftRepaired").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_does_not_come_out_well_is_told_after_a_while_without_being_woken() {
+    let bed = Bed::new().await;
+    bed.install().await;
+    let before = bed.stored();
+    *bed.health.lock().unwrap() = Health::Waits("0 of 3 pods work".to_owned());
+    bed.api.delete(MAP);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bed.pass().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let revisit = bed.driver.pass(STANDING).await.unwrap();
+    assert_eq!(bed.stored(), before);
+    assert!(revisit <= Revisit::within(Duration::from_secs(30)), "{revisit:?}");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    bed.settle().await;
+    assert_eq!(bed.ready(), "NotWorking");
+    assert_eq!(bed.told("NotWorking"), ["CPI 1.36.0: 0 of 3 pods work"]);
+    *bed.health.lock().unwrap() = Health::Works;
+    bed.settle().await;
+    assert_eq!(bed.ready(), "Installed");
+    // Without a repair nothing is waited for.
+    *bed.health.lock().unwrap() = Health::Waits("pod x: OOMKilled".to_owned());
+    bed.pass().await;
+    assert_eq!(bed.ready(), "NotWorking");
 }
 
 #[tokio::test(start_paused = true)]

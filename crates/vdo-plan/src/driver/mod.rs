@@ -6,6 +6,7 @@
 
 mod deeds;
 pub mod reasons;
+mod repair;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::revision::{Key, Revision};
 use crate::{Finding, Reading, Verdict};
 
 pub use deeds::{Deed, Prune};
+pub use repair::{GRACE, Repair};
 pub use status::StatusPart;
 pub use view::{records, view};
 
@@ -118,6 +120,8 @@ pub struct Scene {
     pub fresh: bool,
     /// Objects that somebody changes again and again, and that are left alone for a while.
     pub contested: BTreeMap<ObjectRef, Fight>,
+    /// How the repair of what is installed stands.
+    pub repair: Repair,
 }
 
 /// The releases to render for this pass.
@@ -306,6 +310,10 @@ pub struct Plan {
     pub phase: Phase,
     /// The attempt that works in every part at this moment, if it does.
     pub works: Option<Key>,
+    /// Whether a repair is under way.
+    pub mends: bool,
+    /// Whether what was said of the driver before the repair still stands.
+    stands: bool,
 }
 
 impl Plan {
@@ -364,18 +372,24 @@ impl Plan {
             journal_installed: scene.journal.installed.clone(),
             journal_empty: scene.journal.is_clear(),
         };
-        let decision = order::decide(scene.driver, &view, &seen, &candidates);
+        let mut decision = order::decide(scene.driver, &view, &seen, &candidates);
         let works = attempted.clone().filter(|_| attempt_progress == Progress::Healthy);
         let watched = attempted.or(installed);
         let watched = watched.and_then(|key| scene.journal.revision(&key.id));
         let health = watched.map(|revision| judge.health(revision));
+        let mends = repair::is_under_way(scene, &decision, seen.installed, health.as_ref());
+        let stands = mends && record.ready && scene.repair != Repair::Late;
+        // The protocol takes any word for one of a moment ago, so an older True is nothing new to it.
+        for record in [&mut decision.record, &mut decision.otherwise] {
+            record.ready |= stands;
+        }
         let deeds = deeds::deeds(scene, judge, &decision, rendered, record, seen.quiet || !free);
         let said = findings.iter().any(|finding| finding.verdict >= Verdict::Hold);
         if let Some(held) = decision.held.filter(|held| !(said && *held == Held::InputsUnresolved)) {
             findings.push(status::held(scene, held));
         }
         let phase = status::phase(&decision, health.as_ref(), &findings);
-        Plan { decision, findings, deeds, health, phase, works }
+        Plan { decision, findings, deeds, health, phase, works, mends, stands }
     }
 
     /// The objects that this pass puts back because somebody changed or deleted them.

@@ -63,7 +63,7 @@ impl Plan {
         let name = scene.driver.name();
         let truth = Truth::from(record.ready);
         let finding = worst(&self.findings);
-        let waits = self.health.as_ref().and_then(Health::missing);
+        let waits = self.health.as_ref().and_then(Health::missing).filter(|_| !self.stands);
         if let Some(finding) = finding.filter(|f| f.verdict >= Verdict::Hold) {
             let message = match (record.ready, &record.installed) {
                 (true, Some(key)) => format!("{name} {} works; {}", key.release, finding.message),
@@ -92,6 +92,9 @@ impl Plan {
                     |f: &&Finding| [&reasons::DRIFT_FIGHT, &reasons::DRIFT_REPORTED].contains(&f.reason);
                 let drift = self.findings.iter().find(of_drift);
                 let reason = drift.map_or(&reasons::INSTALLED, |f| f.reason);
+                if let Some(said) = said_before(scene, reason).filter(|_| self.stands) {
+                    return (truth, reason, said.message.clone());
+                }
                 let advice = drift.or(finding).map(|f| f.message.as_str());
                 let more: String = waits.into_iter().chain(advice).map(|said| format!("; {said}")).collect();
                 (truth, reason, format!("{name} {} works{more}", key.release))
@@ -137,6 +140,13 @@ impl Plan {
         .flatten()
         .collect()
     }
+}
+
+/// The condition as it stands in status, if it says for the same reason that the driver works.
+fn said_before<'a>(scene: &'a Scene, reason: &Reason) -> Option<&'a Condition> {
+    let conditions = scene.config.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let said = condition::find(conditions, ready_condition(scene.driver))?;
+    (said.status == Truth::True && said.reason == reason.name).then_some(said)
 }
 
 /// The record as it stands in status.
@@ -204,7 +214,7 @@ pub(super) fn phase(
     match (&record.installed, record.rolling()) {
         (_, Some(_)) if matches!(decision.step, Step::Apply { .. } | Step::Claim { .. }) => Phase::Deploying,
         (_, Some(_)) => Phase::Deployed,
-        (Some(_), None) if health.is_some_and(Health::is_enough) => Phase::Configured,
+        (Some(_), None) if record.ready || health.is_some_and(Health::is_enough) => Phase::Configured,
         (Some(_), None) => Phase::Failed,
         (None, None) if held && decision.held == Some(Held::InputsUnresolved) => Phase::Failed,
         (None, None) => Phase::Configuring,

@@ -35,6 +35,7 @@ fn scene() -> Scene {
         steady: true,
         fresh: false,
         contested: BTreeMap::new(),
+        repair: Repair::Idle,
     }
 }
 

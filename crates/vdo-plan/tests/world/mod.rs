@@ -16,7 +16,7 @@ use vdo_api::status::{
 use vdo_api::vdoconfig::CloudProvider;
 use vdo_api::{Truth, VDOConfig, VDOConfigSpec};
 use vdo_compat::Driver;
-use vdo_plan::driver::{Deed, Health, Judge, Plan, Rendered, Row, Rows, Scene};
+use vdo_plan::driver::{Deed, Health, Judge, Plan, Rendered, Repair, Row, Rows, Scene};
 use vdo_plan::journal::Journal;
 use vdo_plan::order::Look;
 use vdo_plan::{Finding, Object, Reading, Revision, Stage};
@@ -97,6 +97,7 @@ impl World {
             steady: true,
             fresh: false,
             contested: BTreeMap::new(),
+            repair: Repair::Idle,
         };
         let mut world = World {
             scene,
