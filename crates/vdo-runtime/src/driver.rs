@@ -35,7 +35,7 @@ use crate::telemetry::Metrics;
 use crate::traces::{Lookout, Need, any_labelled};
 use crate::{Cluster, KubeFault, ending};
 
-/// How soon a pass looks again while a roll-out or a removal is under way and nothing wakes it.
+/// How soon a pass looks again while a roll-out or a removal is under way, or held, and nothing wakes it.
 const WATCHFUL: Duration = Duration::from_secs(30);
 /// How soon a pass looks again for a watch that lags behind our own write.
 const CATCHING_UP: Duration = Duration::from_secs(2);

@@ -407,10 +407,14 @@ impl Plan {
     }
 
     /// Whether anything is under way that the next pass must look at soon, without being woken. So is somebody else's
-    /// installation: nothing watches it, and once it is gone nobody should wait for the next look at leisure.
+    /// installation: nothing watches it, and once it is gone nobody should wait for the next look at leisure. Nor is what
+    /// holds a removal watched: volumes, and for CPI what an orphaning left of CSI. A look for 500 volumes is some ten
+    /// requests, among them two pages of volumes and two of attachments: not worth a watch on every volume of the
+    /// cluster, nor a look more often than for anything else that is waited for.
     pub fn waits(&self) -> bool {
         let hands_off = |finding: &Finding| finding.verdict == Verdict::HandsOff;
         let unwatched = self.findings.iter().any(|it| hands_off(it) && it.reason != &reasons::PAUSED);
+        let unwatched = unwatched || self.decision.held.is_some_and(Held::is_looked_for);
         self.decision.record.attempt.is_some() || !self.deeds.is_empty() || unwatched
     }
 }

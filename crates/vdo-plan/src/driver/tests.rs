@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use vdo_api::VDOConfigSpec;
 use vdo_api::names::PAUSED_UNTIL_ANNOTATION;
+use vdo_api::status::{CpiStatus, CsiStatus, DriverRecord, Installed};
 
 use super::*;
 use crate::foreign::reasons::FOREIGN_INSTALLATION;
@@ -49,6 +50,46 @@ fn somebody_elses_installation_is_looked_at_again_soon_for_nothing_watches_it() 
     let plan = plan(&scene(), vec![foreign]);
     assert_eq!(plan.deeds, []);
     assert!(plan.waits());
+}
+
+#[test]
+fn a_removal_that_is_held_is_looked_at_again_soon_for_nothing_watches_what_holds_it() {
+    let installed = DriverRecord {
+        installed: Some(Installed {
+            release: "1.36.0".to_owned(),
+            revision: "r".to_owned(),
+            since: serde_json::from_value(serde_json::json!("2026-01-01T00:00:00Z")).unwrap(),
+        }),
+        ..DriverRecord::default()
+    };
+    let mut scene = scene();
+    scene.config.metadata.deletion_timestamp =
+        Some(serde_json::from_value(serde_json::json!("2026-01-01T00:00:00Z")).unwrap());
+    let status = scene.config.status.get_or_insert_default();
+    status.cpi = Some(CpiStatus { record: installed.clone(), ..CpiStatus::default() });
+    for (others, why) in
+        [(Look::Something, Held::CsiObjectsSeen), (Look::Unreadable, Held::CsiObjectsUnreadable)]
+    {
+        scene.others = others;
+        let plan = plan(&scene, Vec::new());
+        assert_eq!((plan.decision.held, plan.waits()), (Some(why), true));
+    }
+    scene.driver = Driver::Csi;
+    let status = scene.config.status.get_or_insert_default();
+    status.csi = Some(CsiStatus { record: installed, ..CsiStatus::default() });
+    for (volumes, why) in [
+        (Reading::Present(vec!["PersistentVolume pv-1".to_owned()]), Held::Volumes),
+        (Reading::Unreadable("forbidden".to_owned()), Held::VolumesUnreadable),
+    ] {
+        scene.volumes = volumes;
+        let plan = plan(&scene, Vec::new());
+        assert_eq!(plan.deeds, []);
+        assert_eq!((plan.decision.held, plan.waits()), (Some(why), true));
+    }
+    // CSI's removal is told in the VDOConfig, which is watched.
+    scene.driver = Driver::Cpi;
+    scene.others = Look::Nothing;
+    assert!(!plan(&scene, Vec::new()).waits());
 }
 
 #[test]

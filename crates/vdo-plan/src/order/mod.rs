@@ -466,6 +466,37 @@ pub enum Held {
     Quiet,
 }
 
+impl Held {
+    /// Whether it comes from a live look at what nothing watches, so that nobody is woken when it ends.
+    pub fn is_looked_for(self) -> bool {
+        match self {
+            Held::Volumes | Held::VolumesUnreadable | Held::CsiObjectsSeen | Held::CsiObjectsUnreadable => {
+                true
+            }
+            Held::GatesOfAnotherGeneration
+            | Held::NoRelease
+            | Held::NotChosen
+            | Held::Leaving
+            | Held::GateClosed
+            | Held::Downgrade
+            | Held::BelowAttempt
+            | Held::Refused
+            | Held::InputsUnresolved
+            | Held::CpiRolling
+            | Held::CpiNotInstalled
+            | Held::CpiOtherRelease
+            | Held::CpiNotReady
+            | Held::CpiSilent
+            | Held::CpiStillThere
+            | Held::NeedsCpi
+            | Held::NodesWaitForCpi
+            | Held::CsiStillThere
+            | Held::ObjectsUnreadable
+            | Held::Quiet => false,
+        }
+    }
+}
+
 /// What one pass of a driver operator does, and what it reports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Decision<V, R> {
