@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Uri, header};
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
+use tower::util::{MapRequestLayer, ThenLayer};
 
 use crate::clock::{Monotonic, monotonic};
 use crate::fault::KubeFault;
+use crate::wire::{TokenFile, spelled_out};
 
 /// How long a read may take.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
@@ -85,7 +88,15 @@ impl Cluster {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = None;
-        Ok(Cluster::over(Client::try_from(config)?))
+        let token = TokenFile::taken_from(&mut config)?;
+        let client = ClientBuilder::try_from(config)?
+            .with_layer(&ThenLayer::new(spelled_out))
+            .with_layer(&MapRequestLayer::new(move |request| match &token {
+                Some(token) => token.on(request),
+                None => request,
+            }))
+            .build();
+        Ok(Cluster::over(client))
     }
 
     /// The cluster behind a client that was made elsewhere, as over a transport without sockets. The client

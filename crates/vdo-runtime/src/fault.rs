@@ -7,6 +7,9 @@ use vdo_api::condition::clip;
 
 /// The longest text of a server that is kept, in characters.
 const TEXT_LIMIT: usize = 512;
+/// The longest pause that a server is given because it asks for it. Whoever leaves a cluster alone for an hour does not
+/// see what happens in it.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why a request to the API server gave nothing. Texts are bounded and never hold a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +53,7 @@ pub enum KubeFault {
     #[error("the version asked for is no longer kept")]
     Gone,
     /// The server asks us to slow down.
-    #[error("the API server asks to slow down")]
+    #[error("the API server asks to slow down{}", pause_in_words(.retry_after))]
     TooMany {
         /// For how long, if it said so.
         retry_after: Option<Duration>,
@@ -94,9 +97,7 @@ impl KubeFault {
         match self {
             KubeFault::Conflict { .. } | KubeFault::Gone => Retry::Reread,
             KubeFault::Timeout(_) | KubeFault::Unavailable { .. } | KubeFault::Other { .. } => Retry::Soon,
-            KubeFault::TooMany { retry_after: Some(pause) } => {
-                Retry::After((*pause).min(Duration::from_secs(60)))
-            }
+            KubeFault::TooMany { retry_after: Some(pause) } => Retry::After((*pause).min(LONGEST_PAUSE)),
             KubeFault::TooMany { retry_after: None } => Retry::Soon,
             KubeFault::Unauthorized { .. }
             | KubeFault::Forbidden { .. }
@@ -175,7 +176,23 @@ impl KubeFault {
         KubeFault::Malformed { message }
     }
 
+    /// What a page for people means that came in the place of an answer. That there is no such object is nothing that a
+    /// page can say.
+    fn of_page(code: u16) -> Self {
+        let message = format!("a web page with code {code} came in its place");
+        match code {
+            401 => KubeFault::Unauthorized { message },
+            403 => KubeFault::Forbidden { verb: None, message },
+            429 => KubeFault::TooMany { retry_after: None },
+            500.. => KubeFault::Unavailable { message },
+            _ => KubeFault::Malformed { message },
+        }
+    }
+
     pub(crate) fn from_status(status: &Status) -> Self {
+        if is_page(&status.message) {
+            return KubeFault::of_page(status.code);
+        }
         let message = clip(&status.message, TEXT_LIMIT);
         let retry_after = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0);
         let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -192,6 +209,21 @@ impl KubeFault {
             }
             _ => KubeFault::Other { message },
         }
+    }
+}
+
+/// Whether something in front of the API server answered with a page for people.
+fn is_page(text: &str) -> bool {
+    text.trim_start().starts_with('<')
+}
+
+fn pause_in_words(asked: &Option<Duration>) -> String {
+    match asked {
+        Some(asked) if *asked > LONGEST_PAUSE => {
+            format!(" for {} s, and is asked again after {} s", asked.as_secs(), LONGEST_PAUSE.as_secs())
+        }
+        Some(asked) => format!(" for {} s", asked.as_secs()),
+        None => String::new(),
     }
 }
 
@@ -257,6 +289,32 @@ mod tests {
         let error = serde_json::from_str::<u32>("\"hunter2\"").unwrap_err();
         let fault = KubeFault::from(kube::Error::SerdeError(error));
         assert!(!format!("{fault} {fault:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_page_for_people_is_no_word_on_whether_there_is_an_object() {
+        let page = |code| KubeFault::from_status(&status(code, "\n<!DOCTYPE html><h1>hunter2</h1>"));
+        assert!(matches!(page(404), KubeFault::Malformed { .. }));
+        assert!(page(500).leaves_open() && page(502).leaves_open());
+        assert!(matches!(page(403), KubeFault::Forbidden { .. }));
+        for code in [400, 401, 403, 404, 429, 503] {
+            assert!(!page(code).to_string().contains("hunter2"), "{code}");
+        }
+        assert!(matches!(
+            KubeFault::from_status(&status(404, "404 page not found")),
+            KubeFault::NotFound { .. }
+        ));
+    }
+
+    #[test]
+    fn an_hour_is_not_waited_and_the_words_say_so() {
+        let asked = |seconds| KubeFault::TooMany { retry_after: Some(Duration::from_secs(seconds)) };
+        assert_eq!(asked(1).retry(), Retry::After(Duration::from_secs(1)));
+        assert_eq!(asked(3600).retry(), Retry::After(LONGEST_PAUSE));
+        assert_eq!(
+            asked(3600).to_string(),
+            "the API server asks to slow down for 3600 s, and is asked again after 60 s"
+        );
     }
 
     #[test]

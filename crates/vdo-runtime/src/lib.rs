@@ -40,6 +40,7 @@ pub mod vcenters;
 pub mod volumes;
 mod wake;
 pub mod watch;
+mod wire;
 
 pub use client::Cluster;
 pub use fault::{KubeFault, Retry};

@@ -2,7 +2,10 @@
 //! keeps small rows in place, so that thousands of objects cost what is used of them.
 //!
 //! We list and watch through `kube::Api` and not through `kube::runtime::watcher`: that stream hides
-//! bookmarks and the end of a watch, without which nobody can tell a quiet watch from a dead one.
+//! bookmarks and the end of a watch, without which nobody can tell a quiet watch from a dead one. [`task`] says when
+//! there may be a gap in what was seen, and when everything is listed again.
+
+mod task;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -10,34 +13,20 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use vdo_api::condition::clip;
 use vdo_plan::Reading;
 
-use crate::client::{READ_DEADLINE, call};
 use crate::clock::{Monotonic, monotonic};
 use crate::fault::{KubeFault, Retry};
 use crate::wake::Wake;
+use task::Task;
 
-/// Objects per page of a list: a page is held up to three times while it is read.
-const PAGE: u32 = 250;
-/// How long one page of a list may take.
-const PAGE_DEADLINE: Duration = Duration::from_secs(30);
-/// How long the server keeps one watch open, in seconds.
-const WATCH_SECONDS: u32 = 280;
-/// The grace after which a watch without its end is dead.
-const WATCH_GRACE: Duration = Duration::from_secs(5);
 /// A watch that failed for so long is no longer believed.
 const STALE_AFTER: Duration = Duration::from_secs(30);
-/// The back-off of a fault that passes by itself.
-const SOON: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-/// The back-off of a fault that a person has to mend.
-const SLOWLY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 /// Which objects of a kind are watched; the `Api` says in which namespace.
 #[derive(Clone, Debug, Default)]
@@ -219,8 +208,16 @@ struct Slot<R> {
 struct Trouble {
     since: Monotonic,
     fault: KubeFault,
+    step: Step,
     /// Whether the loop was woken for it.
     told: bool,
+}
+
+/// What a watch is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    List,
+    Follow,
 }
 
 impl Trouble {
@@ -331,203 +328,10 @@ impl<R: PartialEq> Table<R> {
     }
 }
 
-struct Task<K, R, F> {
-    api: Api<K>,
-    selector: Selector,
-    row: F,
-    rows: Rows<R>,
-    wake: Wake,
-    pulse: Pulse,
-}
-
-/// Where to go on.
-enum Next {
-    /// List everything again.
-    List,
-    /// Watch from this version on.
-    Watch(String),
-}
-
-impl<K, R, F> Task<K, R, F>
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    R: PartialEq + Send + Sync + 'static,
-    F: Fn(&K) -> Option<R> + Send + Sync + 'static,
-{
-    async fn run(self) {
-        let mut next = Next::List;
-        let mut pause = Pause::default();
-        loop {
-            let started = monotonic();
-            let outcome = match &next {
-                Next::List => self.list().await.map(Next::Watch),
-                Next::Watch(version) => {
-                    let mut version = version.clone();
-                    let outcome = self.follow(&mut version).await;
-                    // What was seen before the fault is not asked for again.
-                    next = Next::Watch(version.clone());
-                    outcome.map(|()| Next::Watch(version))
-                }
-            };
-            match outcome {
-                Ok(onwards) => {
-                    let listed = matches!(next, Next::List);
-                    next = onwards;
-                    // A proxy that ends every watch at once must not make us spin.
-                    if !listed && monotonic().duration_since(started) < SOON.0 {
-                        tokio::time::sleep(jittered(SOON.1)).await;
-                    }
-                }
-                Err(fault) => {
-                    if fault.is_answer() {
-                        self.pulse.beat();
-                    }
-                    // A version that is no longer kept, or an answer that we could not read, leaves a gap.
-                    if matches!(fault, KubeFault::Gone | KubeFault::Malformed { .. }) {
-                        next = Next::List;
-                    }
-                    if monotonic().duration_since(started) > SLOWLY.1 {
-                        pause = Pause::default();
-                    }
-                    let wait = pause.after(&fault);
-                    self.failed(fault);
-                    tokio::time::sleep(wait).await;
-                }
-            }
-        }
-    }
-
-    /// Reads everything, page by page, into the rows; then what was not named is gone.
-    async fn list(&self) -> Result<String, KubeFault> {
-        lock(&self.rows.table).round += 1;
-        let mut params = ListParams {
-            label_selector: self.selector.labels.clone(),
-            field_selector: self.selector.fields.clone(),
-            limit: Some(PAGE),
-            ..ListParams::default()
-        };
-        let mut changed = false;
-        loop {
-            let page = call(PAGE_DEADLINE, self.api.list(&params)).await?;
-            self.pulse.beat();
-            for object in &page.items {
-                changed |= lock(&self.rows.table).put(key(object), (self.row)(object));
-            }
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if params.continue_token.is_none() {
-                let version = page.metadata.resource_version.unwrap_or_default();
-                changed |= lock(&self.rows.table).end_of_list();
-                changed |= self.recovered();
-                if changed {
-                    self.wake.raise();
-                }
-                return Ok(version);
-            }
-        }
-    }
-
-    /// Follows the changes until the server ends the watch, or until it fails.
-    async fn follow(&self, version: &mut String) -> Result<(), KubeFault> {
-        let params = WatchParams {
-            label_selector: self.selector.labels.clone(),
-            field_selector: self.selector.fields.clone(),
-            timeout: Some(WATCH_SECONDS),
-            bookmarks: true,
-            send_initial_events: false,
-        };
-        let silence = Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
-        let stream = call(READ_DEADLINE, self.api.watch(&params, version)).await?;
-        self.pulse.beat();
-        if self.recovered() {
-            self.wake.raise();
-        }
-        let mut stream = stream.map_err(KubeFault::from).boxed();
-        // A connection that died without a word gives neither events nor an end.
-        while let Some(event) = call(silence, stream.try_next()).await? {
-            self.pulse.beat();
-            let changed = match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    *version = object.resource_version().unwrap_or_default();
-                    lock(&self.rows.table).put(key(&object), (self.row)(&object))
-                }
-                WatchEvent::Deleted(object) => {
-                    *version = object.resource_version().unwrap_or_default();
-                    lock(&self.rows.table).put(key(&object), None)
-                }
-                WatchEvent::Bookmark(bookmark) => {
-                    *version = bookmark.metadata.resource_version;
-                    false
-                }
-                WatchEvent::Error(status) => return Err(KubeFault::from_status(&status)),
-            };
-            if changed {
-                self.wake.raise();
-            }
-        }
-        Ok(())
-    }
-
-    /// The watch works. True if readers thought that it did not.
-    fn recovered(&self) -> bool {
-        let trouble = lock(&self.rows.table).trouble.take();
-        if let Some(trouble) = &trouble {
-            let seconds = monotonic().duration_since(trouble.since).as_secs();
-            tracing::info!(watch = self.rows.name, seconds, "watch is back");
-        }
-        trouble.is_some_and(|trouble| trouble.told)
-    }
-
-    /// The watch fails. Wakes the loop once when readers begin to see it.
-    fn failed(&self, fault: KubeFault) {
-        let mut table = lock(&self.rows.table);
-        let known = table.trouble.as_ref().map(|trouble| (trouble.since, trouble.fault.cause()));
-        // Expired versions are the normal end of a long silence, and mended by the list that follows.
-        if fault == KubeFault::Gone {
-            return;
-        }
-        if known.is_none_or(|(_, cause)| cause != fault.cause()) {
-            tracing::warn!(watch = self.rows.name, %fault, "watch fails");
-        }
-        let since = known.map_or_else(monotonic, |(since, _)| since);
-        let told = table.trouble.as_ref().is_some_and(|trouble| trouble.told);
-        let mut trouble = Trouble { since, fault, told };
-        if trouble.counts() && !told {
-            trouble.told = true;
-            self.wake.raise();
-        }
-        table.trouble = Some(trouble);
-    }
-}
-
-/// The growing pause of one watch.
-#[derive(Default)]
-struct Pause(Option<Duration>);
-
-impl Pause {
-    fn after(&mut self, fault: &KubeFault) -> Duration {
-        let (first, most) = match fault.retry() {
-            Retry::Soon | Retry::Reread => SOON,
-            Retry::Slowly => SLOWLY,
-            Retry::After(pause) => return jittered(pause),
-        };
-        let pause = self.0.map_or(first, |last| (last * 2).clamp(first, most));
-        self.0 = Some(pause);
-        jittered(pause)
-    }
-}
-
 /// Up to a quarter longer, so that watches and replicas do not come back in step.
 pub(crate) fn jittered(pause: Duration) -> Duration {
     let random = std::hash::RandomState::new().build_hasher().finish();
     pause + pause.mul_f64((random % 1024) as f64 / 4096.0)
-}
-
-fn key<K: Resource>(object: &K) -> Box<str> {
-    let name = object.meta().name.as_deref().unwrap_or_default();
-    match object.meta().namespace.as_deref() {
-        Some(namespace) => format!("{namespace}/{name}").into(),
-        None => name.into(),
-    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -38,6 +38,7 @@ pub struct Seen {
     pub query: BTreeMap<String, String>,
     pub content_type: String,
     pub user_agent: String,
+    pub authorization: String,
     pub body: Value,
     pub at: Instant,
 }
@@ -54,6 +55,14 @@ pub enum Reply {
     Answer(u16, Value),
     /// A failure of this code, as a `Status`.
     Refuse(u16, &'static str),
+    /// A failure of this code that asks for a pause of so many seconds.
+    Later(u16, u32),
+    /// This code with a page for people, as something in front of the server shows it.
+    Page(u16),
+    /// A plain text that asks for a pause in a header, as the server itself does when it has no time for more.
+    Plain(u16, u32),
+    /// A watch of these lines, and its end.
+    Lines(String),
     /// Nothing, for ever.
     Hang,
     /// The store does it, but nobody hears of it.
@@ -144,6 +153,37 @@ impl Api {
         }
     }
 
+    /// Sends these bytes on every watch of the collection.
+    pub fn send_raw(&self, collection: &str, text: &str) {
+        for (of, sender) in &self.0.lock().unwrap().watchers {
+            if of == collection {
+                let _ = sender.unbounded_send(text.to_owned().into());
+            }
+        }
+    }
+
+    /// Puts an object in the store without a word on any watch; gives the event that nobody was told of.
+    pub fn put_unseen(&self, path: &str, object: Value) -> Value {
+        let mut state = self.0.lock().unwrap();
+        let watchers = std::mem::take(&mut state.watchers);
+        state.put(path, object);
+        state.watchers = watchers;
+        state.history.pop().unwrap().2
+    }
+
+    /// What a list of the collection answers now.
+    pub fn listed(&self, collection: &str) -> Value {
+        let state = self.0.lock().unwrap();
+        let items: Vec<&Value> = state
+            .objects
+            .iter()
+            .filter(|(path, _)| collection_of(path) == collection)
+            .map(|(_, it)| it)
+            .collect();
+        let metadata = json!({"resourceVersion": state.version.to_string()});
+        json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items})
+    }
+
     /// Ends every watch, as a server does when their time is over.
     pub fn end_watches(&self) {
         self.0.lock().unwrap().watchers.clear();
@@ -161,6 +201,20 @@ impl Api {
             None => self.0.lock().unwrap().answer(&seen),
             Some(Reply::Answer(code, body)) => whole(code, &body),
             Some(Reply::Refuse(code, message)) => refusal(code, message),
+            Some(Reply::Later(code, seconds)) => {
+                let mut body = status(code, "later");
+                body["details"] = json!({"retryAfterSeconds": seconds});
+                whole(code, &body)
+            }
+            Some(Reply::Page(code)) => {
+                text(code, "text/html", "<!DOCTYPE html>\n<html>\n<h1>Please log in</h1>\n</html>\n")
+            }
+            Some(Reply::Plain(code, seconds)) => {
+                let mut answer = text(code, "text/plain", "Too many requests, please try again later.");
+                answer.headers_mut().insert("retry-after", seconds.into());
+                answer
+            }
+            Some(Reply::Lines(lines)) => text(200, "application/json", &lines),
             Some(Reply::Hang) => std::future::pending().await,
             Some(Reply::LoseAnswer) => {
                 drop(self.0.lock().unwrap().answer(&seen));
@@ -321,7 +375,8 @@ fn is_collection(path: &str) -> bool {
     let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
     let version =
         segments.iter().position(|segment| segment.starts_with('v') && segment[1..2].parse::<u8>().is_ok());
-    let rest = &segments[version.unwrap() + 1..];
+    let Some(version) = version else { return false };
+    let rest = &segments[version + 1..];
     matches!(rest, [_] | ["namespaces", _, _])
 }
 
@@ -334,8 +389,12 @@ fn line(event: &Value) -> Bytes {
 }
 
 fn whole(code: u16, body: &Value) -> Answer {
-    let body = Full::new(Bytes::from(body.to_string())).boxed();
-    Response::builder().status(code).header("content-type", "application/json").body(body).unwrap()
+    text(code, "application/json", &body.to_string())
+}
+
+fn text(code: u16, content_type: &str, body: &str) -> Answer {
+    let body = Full::new(Bytes::from(body.to_owned())).boxed();
+    Response::builder().status(code).header("content-type", content_type).body(body).unwrap()
 }
 
 fn refusal(code: u16, message: &str) -> Answer {
@@ -361,6 +420,7 @@ fn seen(request: &Request<Bytes>) -> Seen {
         query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         content_type: header("content-type"),
         user_agent: header("user-agent"),
+        authorization: header("authorization"),
         body: serde_json::from_slice(request.body()).unwrap_or_default(),
         at: Instant::now(),
     }
