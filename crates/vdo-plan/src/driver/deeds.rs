@@ -77,7 +77,7 @@ fn deed(
         }
         Act::SettleJournal { installed } => {
             let mut journal = scene.journal.clone();
-            journal.owned_fields = owned_fields(&scene.rows);
+            journal.owned_fields = owned_fields(&scene.rows, &installed.id);
             journal.installed = Some(installed);
             if journal == scene.journal {
                 return None;
@@ -163,8 +163,11 @@ fn prune((reference, row): (&ObjectRef, &Row)) -> Prune {
     Prune { reference: reference.clone(), uid: row.uid.clone() }
 }
 
-fn owned_fields(rows: &Reading<Rows>) -> std::collections::BTreeMap<String, String> {
+/// Which fields of the installed revision's objects are ours. What that revision leaves behind is about to go, and is
+/// seen by one pass and not by another.
+fn owned_fields(rows: &Reading<Rows>, installed: &str) -> std::collections::BTreeMap<String, String> {
     let rows = rows.present().into_iter().flatten();
+    let rows = rows.filter(|(_, row)| row.revision.as_deref() == Some(installed));
     rows.filter_map(|(reference, row)| Some((reference.to_string(), row.owned_fields.clone()?))).collect()
 }
 
@@ -203,4 +206,29 @@ fn changed_stages(kept: &Revision, fresh: &Revision, open: usize) -> Vec<Vec<Obj
         objects.cloned().collect::<Vec<_>>()
     });
     changed.filter(|objects| !objects.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_left_of_another_revision_is_not_remembered_as_one_of_the_installed() {
+        let secret = |name: &str| ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "Secret".to_owned(),
+            namespace: Some("vmware-system-csi".to_owned()),
+            name: name.to_owned(),
+        };
+        let row = |revision: &str| Row {
+            uid: String::new(),
+            revision: Some(revision.to_owned()),
+            owned_fields: Some("fields".to_owned()),
+        };
+        let rows = Rows::from([(secret("config-1"), row("older")), (secret("config-2"), row("installed"))]);
+
+        let kept = owned_fields(&Reading::Present(rows), "installed");
+
+        assert_eq!(kept.keys().collect::<Vec<_>>(), [&secret("config-2").to_string()]);
+    }
 }
