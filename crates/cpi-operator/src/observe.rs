@@ -4,17 +4,18 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use vdo_api::names::{CPI, CPI_MANAGER, CPI_NAMESPACE, CSI_NAMESPACE, KUBE_SYSTEM};
 use vdo_plan::Reading;
-use vdo_plan::driver::Scene;
+use vdo_plan::driver::{MadeBy, Scene};
 use vdo_plan::order::Look;
 use vdo_plan::vcenter::VcenterFacts;
 use vdo_runtime::clock::{Monotonic, monotonic};
+use vdo_runtime::driver::bearers::{Accounts, Born, born, pods};
 use vdo_runtime::own::{OwnObjects, Owner};
-use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow, pod_row};
+use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow};
 use vdo_runtime::vcenters::VcenterWatches;
 use vdo_runtime::{Cluster, Rows, Selector, Watches, traces};
 
 use crate::args::Args;
-use crate::render::{DAEMON_SET, LEASE};
+use crate::render::{ACCOUNT, DAEMON_SET, LEASE};
 
 /// Who makes the cloud provider's objects.
 pub const OWNER: Owner = Owner { driver: CPI, namespace: CPI_NAMESPACE, manager: CPI_MANAGER };
@@ -25,7 +26,8 @@ pub struct Watched {
     pub vcenters: VcenterWatches,
     /// Our own objects.
     pub own: OwnObjects,
-    pods: Rows<PodRow>,
+    pods: Rows<Born>,
+    accounts: Accounts,
     lease: Rows<LeaseRow>,
 }
 
@@ -45,8 +47,9 @@ impl Watched {
                 "pods",
                 Api::<SlimPod>::namespaced(client(), CPI_NAMESPACE),
                 Selector::all(),
-                |pod| Some(pod_row(pod)),
+                |pod| Some(born(pod)),
             ),
+            accounts: Accounts::watch(cluster, watches, OWNER),
             lease: watches.leases(
                 "the lease of the cloud provider",
                 Api::<Lease>::namespaced(client(), KUBE_SYSTEM),
@@ -96,13 +99,17 @@ pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> 
         scene.others = look_for_csi(cluster).await;
     }
     let vcenters = scene.config.spec.cpi_vcenters().iter().map(|name| watched.vcenters.facts(name)).collect();
-    Observed { scene, vcenters, site: site(watched, monotonic()) }
+    let all = watched.pods.all();
+    // None of them can do anything any more: all at once.
+    let of_set = MadeBy::DaemonSet(DAEMON_SET);
+    scene.bearers = vec![watched.accounts.bearers(ACCOUNT, usize::MAX, of_set, &all)];
+    Observed { scene, vcenters, site: site(watched, pods(&all), monotonic()) }
 }
 
-fn site(watched: &Watched, now: Monotonic) -> Site {
+fn site(watched: &Watched, pods: Reading<Vec<PodRow>>, now: Monotonic) -> Site {
     Site {
         daemon_set: watched.own.workload("DaemonSet", DAEMON_SET),
-        pods: watched.pods.all(),
+        pods,
         lease_is_fresh: watched.lease.last_seen(|view| view.rows().any(|lease| lease.is_fresh(now))),
     }
 }

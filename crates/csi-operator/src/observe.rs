@@ -8,14 +8,15 @@ use k8s_openapi::api::storage::v1::CSINode;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, ResourceExt};
 use vdo_api::names::{CLUSTER_ID_CONFIG_MAP, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, KUBE_SYSTEM};
-use vdo_plan::driver::Scene;
+use vdo_plan::driver::{MadeBy, Scene};
 use vdo_plan::foreign::Traces;
 use vdo_plan::vcenter::VcenterFacts;
 use vdo_plan::{ObjectRef, Reading};
 use vdo_runtime::clock::{Monotonic, monotonic};
+use vdo_runtime::driver::bearers::{Accounts, Born, born, pods};
 use vdo_runtime::node::{SlimNode, node_row};
 use vdo_runtime::own::{Extra, OwnObjects, Owner};
-use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow, pod_row};
+use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow};
 use vdo_runtime::vcenters::VcenterWatches;
 use vdo_runtime::{Cluster, Rows, Selector, Watches, volumes};
 
@@ -32,6 +33,8 @@ pub const OWNER: Owner = Owner { driver: CSI, namespace: CSI_NAMESPACE, manager:
 const EARLIER_SECRET: &str = "vsphere-config-secret";
 /// Served together with `snapshot.storage.k8s.io/v1`.
 const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
+/// On how many nodes the plug-in may be away at once while it is restarted for a new token.
+const NODES_AT_ONCE: usize = 3;
 /// The key of the cluster id in our own record.
 pub const CLUSTER_ID_KEY: &str = "clusterID";
 
@@ -41,7 +44,8 @@ pub struct Watched {
     pub vcenters: VcenterWatches,
     /// Our own objects.
     pub own: OwnObjects,
-    pods: Rows<PodRow>,
+    pods: Rows<Born>,
+    accounts: Accounts,
     syncer: Rows<LeaseRow>,
     crds: [Rows<Crd>; 2],
     /// Whether each node is part of the control plane.
@@ -78,8 +82,9 @@ impl Watched {
                 "pods",
                 Api::<SlimPod>::namespaced(client(), CSI_NAMESPACE),
                 Selector::all(),
-                |pod| Some(pod_row(pod)),
+                |pod| Some(born(pod)),
             ),
+            accounts: Accounts::watch(cluster, watches, OWNER),
             syncer: watches.leases(
                 "the lease of the syncer",
                 Api::<Lease>::namespaced(client(), CSI_NAMESPACE),
@@ -214,17 +219,24 @@ pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> 
     if scene.is_leaving() {
         scene.volumes = volumes::needing(cluster, CSI_DRIVER_NAME).await;
     }
+    let all = watched.pods.all();
+    // Without its token a controller does nothing; a plug-in goes on to mount what is known.
+    let bearers = |account, at_once, maker| watched.accounts.bearers(account, at_once, maker, &all);
+    scene.bearers = vec![
+        bearers(CONTROLLER, usize::MAX, MadeBy::Deployment(CONTROLLER)),
+        bearers(NODE, NODES_AT_ONCE, MadeBy::DaemonSet(NODE)),
+    ];
     let vcenter = scene.config.spec.csi_vcenters().first().map(|name| watched.vcenters.facts(name));
     Some(Observed {
         scene,
         vcenter,
         cluster: known,
         cluster_id: watched.cluster_id(cluster).await,
-        site: site(watched, monotonic()),
+        site: site(watched, pods(&all), monotonic()),
     })
 }
 
-fn site(watched: &Watched, now: Monotonic) -> Site {
+fn site(watched: &Watched, pods: Reading<Vec<PodRow>>, now: Monotonic) -> Site {
     let registered =
         watched.registered.with(|view| view.iter().map(|(name, ())| name.to_owned()).collect::<Vec<_>>());
     let unregistered = watched.nodes.with(|nodes| {
@@ -237,7 +249,7 @@ fn site(watched: &Watched, now: Monotonic) -> Site {
     Site {
         controller: watched.own.workload("Deployment", CONTROLLER),
         node: watched.own.workload("DaemonSet", NODE),
-        pods: watched.pods.all(),
+        pods,
         topology_crd: watched.crds[0].one(TOPOLOGY_CRD),
         syncer_lease: watched.syncer.with(|view| {
             let fresh = view.rows().any(|lease| lease.is_fresh(now));

@@ -62,6 +62,7 @@ fn observed(field: &Field, others: Vec<ObjectRef>) -> Observed {
             fresh: false,
             contested: BTreeMap::new(),
             repair: Repair::Idle,
+            bearers: Vec::new(),
         },
         vcenter: Some(field.vcenter_facts()),
         cluster: field.cluster.clone(),

@@ -5,13 +5,14 @@
 mod world;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use vdo_api::Truth;
 use vdo_api::reason::AS_WANTED;
 use vdo_api::vdoconfig::DriftRepair;
 use vdo_compat::Driver;
 use vdo_plan::drift::Fight;
-use vdo_plan::driver::{Deed, Repair};
+use vdo_plan::driver::{Bearer, Bearers, Deed, Plan, Repair};
 use vdo_plan::journal::Journal;
 use vdo_plan::order::{Look, Step};
 use vdo_plan::{Finding, Object, Reading, Revision};
@@ -116,6 +117,114 @@ fn a_workload_that_was_made_anew_has_a_while_to_start_its_pods_and_then_it_is_to
     world.broken = None;
     assert!(!world.pass().mends);
     assert_eq!((world.ready(), world.reason()), (Truth::True, "Installed"));
+}
+
+/// A pod that was created so many seconds before its account, at 00:00:00.
+fn pod(name: &str, before: i64) -> Bearer {
+    let made: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    Bearer {
+        name: name.into(),
+        uid: format!("uid-{name}").into(),
+        created: made.checked_sub(SignedDuration::from_secs(before)).unwrap(),
+        ready: true,
+        ending: false,
+    }
+}
+
+fn bearers(account: &'static str, at_once: usize, pods: &[Bearer]) -> Bearers {
+    let made = Some("2026-01-01T00:00:00Z".parse().unwrap());
+    Bearers { account, made, at_once, pods: pods.to_vec() }
+}
+
+fn restarted(plan: &Plan) -> Vec<&str> {
+    plan.restarts.now.iter().map(|pod| &*pod.name).collect()
+}
+
+#[test]
+fn pods_older_than_their_account_are_restarted_and_the_word_on_the_driver_stands() {
+    let mut world = World::new();
+    world.settle();
+    let before = world.scene.config.status.clone();
+    // Two API servers may disagree about a moment, and a pod that goes needs no help.
+    let goes = Bearer { ending: true, ..pod("goes", 60) };
+    let pods = [pod("b", 60), pod("a", 5), pod("at-once", 4), pod("after", -60), goes];
+    world.scene.bearers = vec![bearers("driver", usize::MAX, &pods)];
+    let plan = world.pass();
+    assert_eq!((restarted(&plan), plan.restarts.stale, plan.waits()), (vec!["a", "b"], 2, true));
+    assert_eq!(plan.deeds, []);
+    // What worked a moment ago is given the time to come back.
+    world.scene.repair = Repair::Fresh;
+    world.broken = Some((world.installed(), "0 of 3 pods work".to_owned()));
+    world.pass();
+    assert_eq!(world.scene.config.status, before);
+    world.scene.bearers[0].pods = vec![pod("c", -1)];
+    world.broken = None;
+    let plan = world.pass();
+    assert_eq!((restarted(&plan), plan.mends, plan.waits()), (vec![], false, false));
+    assert_eq!(world.scene.config.status, before);
+}
+
+#[test]
+fn no_pod_is_restarted_without_need_or_while_anything_else_is_to_be_done() {
+    let mut world = World::new();
+    // A first installation takes its time, whatever the clocks say.
+    world.scene.bearers = vec![bearers("driver", usize::MAX, &[pod("a", 60)])];
+    assert_eq!(restarted(&world.pass()), [""; 0]);
+    assert_eq!(restarted(&world.pass()), [""; 0]);
+    world.settle();
+    assert_eq!(restarted(&world.plan()), ["a"]);
+    let whole = world.scene.clone();
+    // After an hour every kubelet has asked for another token.
+    world.scene.now = "2026-01-01T01:00:00Z".parse().unwrap();
+    assert_eq!(restarted(&world.plan()), [""; 0]);
+    world.scene = whole.clone();
+    world.scene.bearers[0].made = None;
+    assert_eq!(restarted(&world.plan()), [""; 0]);
+    world.scene = whole.clone();
+    world.scene.config.spec.drift_repair = DriftRepair::Report;
+    assert_eq!(restarted(&world.plan()), [""; 0]);
+    world.scene = whole.clone();
+    world.scene.quarantined = true;
+    assert_eq!(restarted(&world.plan()), [""; 0]);
+    world.scene = whole.clone();
+    world.lose("config-a");
+    assert_eq!(restarted(&world.plan()), [""; 0]);
+    world.scene = whole.clone();
+    world.scene.rows = Reading::Unreadable("forbidden".to_owned());
+    assert_eq!(restarted(&world.plan()), [""; 0]);
+    world.scene = whole;
+    world.wanted = revision("1.36.0", "b", "p");
+    world.pass();
+    assert_eq!(restarted(&world.plan()), [""; 0]);
+}
+
+#[test]
+fn pods_of_nodes_follow_their_controller_a_few_at_a_time() {
+    let mut world = World::new();
+    world.settle();
+    let nodes: Vec<Bearer> = ["n1", "n2", "n3", "n4", "n5"].iter().map(|name| pod(name, 60)).collect();
+    let set = |controller: Bearer, nodes: &[Bearer]| {
+        vec![bearers("controller", usize::MAX, &[controller]), bearers("node", 3, nodes)]
+    };
+    world.scene.bearers = set(pod("controller", 60), &nodes);
+    assert_eq!(restarted(&world.plan()), ["controller"]);
+    // Going, and then there again and not ready: the nodes wait for it.
+    for controller in
+        [Bearer { ending: true, ..pod("controller", 60) }, Bearer { ready: false, ..pod("controller-2", -1) }]
+    {
+        world.scene.bearers = set(controller, &nodes);
+        assert_eq!(restarted(&world.plan()), [""; 0]);
+    }
+    world.scene.bearers = set(pod("controller-2", -1), &nodes);
+    assert_eq!(restarted(&world.plan()), ["n1", "n2", "n3"]);
+    // One is there again, one starts, one goes; and that of a node that is off comes last.
+    let mut later = nodes.clone();
+    later[0] = pod("n1-2", -1);
+    later[1] = Bearer { ready: false, ..pod("n2-2", -1) };
+    later[2].ending = true;
+    later[3].ready = false;
+    world.scene.bearers = set(pod("controller-2", -1), &later);
+    assert_eq!(restarted(&world.plan()), ["n5"]);
 }
 
 #[test]

@@ -4,17 +4,22 @@
 //! watches show and ask the API server nothing. Doing nothing is all that a view without a live read may lead to:
 //! when there is anything to write or to say, the VDOConfig and the journal are read live and it is decided again.
 
+pub mod bearers;
+
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
+use vdo_api::condition::name_some;
 use vdo_api::{Truth, VDOConfig};
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
 use vdo_plan::drift::{Change, Fights, changes};
-use vdo_plan::driver::{GRACE, Plan, Rendered, Repair, Scene, StatusPart, reasons, view};
+use vdo_plan::driver::{GRACE, Plan, Rendered, Repair, Restarts, Scene, StatusPart, reasons, view};
 use vdo_plan::foreign::Traces;
 use vdo_plan::order::Look;
 use vdo_plan::revision::Key;
@@ -108,6 +113,8 @@ pub struct DriverPass<D> {
     /// Since when a repair is under way.
     mends: Cell<Option<Monotonic>>,
     fights: RefCell<Fights>,
+    /// The accounts that were made anew, and of whose pods was told.
+    renewed: RefCell<BTreeSet<(&'static str, Timestamp)>>,
     /// The generation of the VDOConfig that was seen last, and since when.
     edited: Cell<Option<(i64, Monotonic)>>,
 }
@@ -161,6 +168,7 @@ impl<D: DriverOperator> DriverPass<D> {
             works: RefCell::default(),
             mends: Cell::new(None),
             fights: RefCell::default(),
+            renewed: RefCell::default(),
             edited: Cell::new(None),
         }
     }
@@ -199,7 +207,8 @@ impl<D: DriverOperator> DriverPass<D> {
         let observed = &snapshot.observed;
         let news =
             plan.decision.step.reports() && is_news::<D>(observed, &plan.status(observed.as_ref(), true));
-        (plan.deeds.is_empty() && !news).then(|| self.revisit(observed, &plan, true))
+        let idle = plan.deeds.is_empty() && plan.restarts.now.is_empty();
+        (idle && !news).then(|| self.revisit(observed, &plan, true))
     }
 
     /// Reads live, decides, writes and reports.
@@ -242,6 +251,9 @@ impl<D: DriverOperator> DriverPass<D> {
         self.driver.own().note(&outcome.objects);
         self.configs.note(outcome.config.as_ref());
         self.tell_of_drift(&observed.as_ref().config, drift, &outcome).await;
+        if outcome.complete() {
+            self.restart(&observed.as_ref().config, &plan.restarts).await;
+        }
         self.report(&observed, &plan, &outcome).await?;
         Ok(self.revisit(&observed, &plan, outcome.complete()))
     }
@@ -278,6 +290,32 @@ impl<D: DriverOperator> DriverPass<D> {
             tracing::info!(%object, "{note}");
             self.reporter
                 .emit(&self.cluster, config, Weight::Warning, &reasons::DRIFT_REPAIRED, "Repair", &note)
+                .await;
+        }
+    }
+
+    /// Deletes pods whose tokens are of an account that is gone; their controllers make new ones. One event for each
+    /// account.
+    async fn restart(&self, config: &VDOConfig, restarts: &Restarts) {
+        let mut done = Vec::new();
+        for pod in &restarts.now {
+            match bearers::delete(&self.cluster, D::OWNER.namespace, pod).await {
+                Ok(()) => done.push(pod.name.to_string()),
+                Err(fault) => tracing::warn!(pod = %pod.name, %fault, "a pod could not be restarted"),
+            }
+        }
+        let Some((account, made)) = restarts.account.filter(|_| !done.is_empty()) else { return };
+        let note = format!(
+            "ServiceAccount {}/{account} was made anew, and the API server refuses the tokens of {} pods, which are of \
+             the one before: they are restarted ({})",
+            D::OWNER.namespace,
+            restarts.stale,
+            name_some(&done)
+        );
+        tracing::info!("{note}");
+        if self.renewed.borrow_mut().insert((account, made)) {
+            self.reporter
+                .emit(&self.cluster, config, Weight::Warning, &reasons::DRIFT_REPAIRED, "Restart", &note)
                 .await;
         }
     }
@@ -365,6 +403,7 @@ impl<D: DriverOperator> DriverPass<D> {
             fresh: self.left_to_answer(&config).is_some(),
             contested: self.fights.borrow().at(monotonic().duration_since(self.began)),
             repair: self.repair().0,
+            bearers: Vec::new(),
             config,
         };
         let mut observed = self.driver.observe(&self.cluster, scene).await?;

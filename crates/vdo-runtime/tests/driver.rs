@@ -15,7 +15,7 @@ use support::{Api, Reply, Seen, until};
 use tokio::sync::Notify;
 use vdo_api::names::{CPI, CPI_FINALIZER, CPI_MANAGER, CPI_NAMESPACE};
 use vdo_compat::Driver;
-use vdo_plan::driver::{Health, Judge, Plan, Rendered, Scene, StatusPart};
+use vdo_plan::driver::{Bearer, Bearers, Health, Judge, Plan, Rendered, Scene, StatusPart};
 use vdo_plan::{Object, Revision, Stage};
 use vdo_runtime::client::Licence;
 use vdo_runtime::driver::{DriverOperator, DriverPass, Patience};
@@ -35,6 +35,7 @@ const OWNER: Owner = Owner { driver: CPI, namespace: CPI_NAMESPACE, manager: CPI
 struct Toy {
     own: OwnObjects,
     health: Arc<Mutex<Health>>,
+    bearers: Arc<Mutex<Vec<Bearers>>>,
 }
 
 struct Observed(Scene, Health);
@@ -66,7 +67,8 @@ impl DriverOperator for Toy {
         image == "somebody/elses"
     }
 
-    async fn observe(&self, _: &Cluster, scene: Scene) -> Option<Observed> {
+    async fn observe(&self, _: &Cluster, mut scene: Scene) -> Option<Observed> {
+        scene.bearers = self.bearers.lock().unwrap().clone();
         Some(Observed(scene, self.health.lock().unwrap().clone()))
     }
 
@@ -114,6 +116,7 @@ struct Bed {
     api: Api,
     driver: DriverPass<Toy>,
     health: Arc<Mutex<Health>>,
+    bearers: Arc<Mutex<Vec<Bearers>>>,
     _operator: Operator,
 }
 
@@ -146,8 +149,10 @@ impl Bed {
         let operator = Operator::over(api.cluster(), CPI_MANAGER, "1", &settings).unwrap();
         let own = OwnObjects::watch(&operator.cluster, &operator.watches, OWNER, &[]);
         let health = Arc::new(Mutex::new(Health::Works));
-        let driver = DriverPass::new(&operator, &settings, PATIENCE, Toy { own, health: health.clone() });
-        let bed = Bed { api, driver, health, _operator: operator };
+        let bearers = Arc::<Mutex<Vec<Bearers>>>::default();
+        let toy = Toy { own, health: health.clone(), bearers: bearers.clone() };
+        let driver = DriverPass::new(&operator, &settings, PATIENCE, toy);
+        let bed = Bed { api, driver, health, bearers, _operator: operator };
         until("every watch is open", Duration::from_secs(5), || bed.api.watches_open() == 9).await;
         bed
     }
@@ -354,6 +359,44 @@ async fn a_repair_that_does_not_come_out_well_is_told_after_a_while_without_bein
     *bed.health.lock().unwrap() = Health::Waits("pod x: OOMKilled".to_owned());
     bed.pass().await;
     assert_eq!(bed.ready(), "NotWorking");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_an_account_that_was_made_anew_are_deleted_as_they_were_seen_and_told_of_once() {
+    let bed = Bed::new().await;
+    bed.install().await;
+    let before = bed.stored();
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let pod = |name: &str| Bearer {
+        name: name.into(),
+        uid: format!("uid-{name}").into(),
+        created: now - k8s_openapi::jiff::SignedDuration::from_secs(600),
+        ready: true,
+        ending: false,
+    };
+    // The second one was made anew just now, under the same name.
+    let path = |name: &str| format!("/api/v1/namespaces/{CPI_NAMESPACE}/pods/{name}");
+    for (name, uid) in [("one", "uid-one"), ("two", "another")] {
+        bed.api.put(&path(name), json!({"metadata": {"name": name, "uid": uid}}));
+    }
+    let pods = vec![pod("one"), pod("two"), pod("gone")];
+    *bed.bearers.lock().unwrap() =
+        vec![Bearers { account: "vdo-cpi", made: Some(now), at_once: usize::MAX, pods }];
+    for _ in 0..2 {
+        bed.pass().await;
+    }
+    assert!(bed.api.object(&path("one")).is_none());
+    assert!(bed.api.object(&path("two")).is_some());
+    assert_eq!(
+        bed.told("DriftRepaired"),
+        [
+            "ServiceAccount vmware-system-cpi/vdo-cpi was made anew, and the API server refuses the tokens of 3 pods, \
+          which are of the one before: they are restarted (gone, one, two)"
+        ]
+    );
+    bed.bearers.lock().unwrap().clear();
+    bed.settle().await;
+    assert_eq!(bed.stored(), before);
 }
 
 #[tokio::test(start_paused = true)]

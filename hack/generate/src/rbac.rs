@@ -196,7 +196,8 @@ fn driver_namespace() -> Vec<PolicyRule> {
         rule(CORE, &["secrets", "configmaps"], FREELY),
         rule(CORE, &["serviceaccounts"], FOLLOW),
         rule("apps", &["daemonsets", "deployments"], FOLLOW),
-        rule(CORE, &["pods"], FOLLOW),
+        // Deleted when they bear the token of an account that is gone; the names are the controllers' own.
+        rule(CORE, &["pods"], &["list", "watch", "delete"]),
     ]
 }
 

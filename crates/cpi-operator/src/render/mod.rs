@@ -13,7 +13,7 @@ use vdo_plan::{Revision, Stage};
 
 use crate::inputs::Inputs;
 
-pub use access::granted;
+pub use access::{ACCOUNT, granted};
 pub use workload::{DAEMON_SET, LEASE, skips_node_deletion};
 
 /// Renders everything that the cloud provider consists of, under the key that names revisions.

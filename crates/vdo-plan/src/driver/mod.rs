@@ -7,6 +7,7 @@
 mod deeds;
 pub mod reasons;
 mod repair;
+mod restart;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::{Finding, Reading, Verdict};
 
 pub use deeds::{Deed, Prune};
 pub use repair::{GRACE, Repair};
+pub use restart::{Bearer, Bearers, MadeBy, Restarts};
 pub use status::StatusPart;
 pub use view::{records, view};
 
@@ -122,6 +124,8 @@ pub struct Scene {
     pub contested: BTreeMap<ObjectRef, Fight>,
     /// How the repair of what is installed stands.
     pub repair: Repair,
+    /// The driver's pods by the account whose token they bear, in the order in which they may be restarted.
+    pub bearers: Vec<Bearers>,
 }
 
 /// The releases to render for this pass.
@@ -310,6 +314,8 @@ pub struct Plan {
     pub phase: Phase,
     /// The attempt that works in every part at this moment, if it does.
     pub works: Option<Key>,
+    /// The pods to restart once the deeds are done.
+    pub restarts: Restarts,
     /// Whether a repair is under way.
     pub mends: bool,
     /// Whether what was said of the driver before the repair still stands.
@@ -377,19 +383,20 @@ impl Plan {
         let watched = attempted.or(installed);
         let watched = watched.and_then(|key| scene.journal.revision(&key.id));
         let health = watched.map(|revision| judge.health(revision));
-        let mends = repair::is_under_way(scene, &decision, seen.installed, health.as_ref());
+        let deeds = deeds::deeds(scene, judge, &decision, rendered, record, seen.quiet || !free);
+        let restarts = restart::restarts(scene, &decision, seen.installed, seen.quiet || !deeds.is_empty());
+        let mends = repair::is_under_way(scene, &decision, seen.installed, health.as_ref(), &restarts);
         let stands = mends && record.ready && scene.repair != Repair::Late;
         // The protocol takes any word for one of a moment ago, so an older True is nothing new to it.
         for record in [&mut decision.record, &mut decision.otherwise] {
             record.ready |= stands;
         }
-        let deeds = deeds::deeds(scene, judge, &decision, rendered, record, seen.quiet || !free);
         let said = findings.iter().any(|finding| finding.verdict >= Verdict::Hold);
         if let Some(held) = decision.held.filter(|held| !(said && *held == Held::InputsUnresolved)) {
             findings.push(status::held(scene, held));
         }
         let phase = status::phase(&decision, health.as_ref(), &findings);
-        Plan { decision, findings, deeds, health, phase, works, mends, stands }
+        Plan { decision, findings, deeds, health, phase, works, restarts, mends, stands }
     }
 
     /// The objects that this pass puts back because somebody changed or deleted them.
@@ -415,6 +422,9 @@ impl Plan {
         let hands_off = |finding: &Finding| finding.verdict == Verdict::HandsOff;
         let unwatched = self.findings.iter().any(|it| hands_off(it) && it.reason != &reasons::PAUSED);
         let unwatched = unwatched || self.decision.held.is_some_and(Held::is_looked_for);
-        self.decision.record.attempt.is_some() || !self.deeds.is_empty() || unwatched
+        self.decision.record.attempt.is_some()
+            || !self.deeds.is_empty()
+            || self.restarts.stale > 0
+            || unwatched
     }
 }

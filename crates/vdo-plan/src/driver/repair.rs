@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vdo_compat::Release;
 
-use super::{Health, Scene};
+use super::{Health, Restarts, Scene};
 use crate::order::{Decision, Progress};
 
 /// How long a repair may take before the driver is judged by what is seen. A DaemonSet of CPI that was deleted with its
@@ -27,13 +27,15 @@ pub enum Repair {
     Late,
 }
 
-/// Whether a repair is under way: something is missing and is put back, or was and does not fully work yet. A driver
-/// that fails with all its objects in place is not repaired, and nothing is waited for.
+/// Whether a repair is under way: something is missing and is put back, or was and does not fully work yet, or pods bear
+/// the token of an account that is gone. A driver that fails with all its objects in place is not repaired, and nothing
+/// is waited for.
 pub(super) fn is_under_way(
     scene: &Scene,
     decision: &Decision<Release, String>,
     installed: Progress,
     health: Option<&Health>,
+    restarts: &Restarts,
 ) -> bool {
     let (before, after) = (&scene.view().records, &decision.record);
     let before = before.of(scene.driver);
@@ -43,6 +45,7 @@ pub(super) fn is_under_way(
     }
     let enough = installed == Progress::Healthy;
     installed == Progress::Missing
+        || restarts.stale > 0
         || match scene.repair {
             Repair::Idle => false,
             // What is lenient for a while is lenient to the end: else one repair would be told as two changes.

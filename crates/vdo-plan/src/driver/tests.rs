@@ -37,6 +37,7 @@ fn scene() -> Scene {
         fresh: false,
         contested: BTreeMap::new(),
         repair: Repair::Idle,
+        bearers: Vec::new(),
     }
 }
 

@@ -98,6 +98,7 @@ impl World {
             fresh: false,
             contested: BTreeMap::new(),
             repair: Repair::Idle,
+            bearers: Vec::new(),
         };
         let mut world = World {
             scene,

@@ -61,6 +61,8 @@ fn no_role_holds_what_none_should() {
 fn what_an_operator_writes_of_its_own_is_pinned_by_name() {
     let free = |namespace: &str, atom: &Atom<'_>| match (namespace, atom.resource) {
         (CPI_NAMESPACE | CSI_NAMESPACE, "secrets" | "configmaps") => true,
+        // The controllers name the pods; an operator restarts them and makes none.
+        (CPI_NAMESPACE | CSI_NAMESPACE, "pods") => atom.verb == "delete",
         ("here", "leases" | "events" | "secrets" | "configmaps") => atom.verb == "create",
         ("here", "vdoconfigs" | "vdoconfigs/status") => atom.verb == "patch",
         (_, "vdoconfigs/status" | "vspherecloudconfigs/status" | "compatibilityconfigs/status") => true,

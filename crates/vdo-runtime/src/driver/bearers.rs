@@ -1,0 +1,105 @@
+//! What is watched to see which pods bear the token of an account that is gone.
+
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::jiff::Timestamp;
+use kube::core::params::{DeleteParams, Preconditions};
+use kube::core::{PartialObjectMeta, Request};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::IgnoredAny;
+use vdo_api::names::DRIVER_LABEL;
+use vdo_plan::Reading;
+use vdo_plan::driver::{Bearer, Bearers, MadeBy};
+
+use crate::client::{Cluster, Licence, built};
+use crate::fault::KubeFault;
+use crate::own::Owner;
+use crate::rows::{PodRow, SlimPod, pod_row};
+use crate::watch::{Rows, Selector, Watches};
+
+/// A pod, with what its account is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Born {
+    /// The pod.
+    pub pod: PodRow,
+    uid: Box<str>,
+    created: Timestamp,
+    ending: bool,
+}
+
+/// The row of a pod.
+pub fn born(pod: &SlimPod) -> Born {
+    Born {
+        pod: pod_row(pod),
+        uid: pod.uid().unwrap_or_default().into(),
+        // One without a time is never taken for an old one.
+        created: pod.creation_timestamp().map_or(Timestamp::MAX, |time| time.0),
+        ending: pod.meta().deletion_timestamp.is_some(),
+    }
+}
+
+/// The accounts of one driver, with the time at which each was created.
+pub struct Accounts {
+    rows: Rows<Timestamp>,
+    namespace: &'static str,
+}
+
+impl Accounts {
+    /// Begins to watch them.
+    pub fn watch(cluster: &Cluster, watches: &Watches, owner: Owner) -> Self {
+        let api =
+            Api::<PartialObjectMeta<ServiceAccount>>::namespaced(cluster.client().clone(), owner.namespace);
+        let selector = Selector::labels(format!("{DRIVER_LABEL}={}", owner.driver));
+        let rows = watches.watch("accounts", api, selector, |account: &PartialObjectMeta<ServiceAccount>| {
+            account.creation_timestamp().map(|time| time.0)
+        });
+        Accounts { rows, namespace: owner.namespace }
+    }
+
+    /// The pods that bear the token of this account.
+    pub fn bearers(
+        &self,
+        account: &'static str,
+        at_once: usize,
+        maker: MadeBy,
+        pods: &Reading<Vec<Born>>,
+    ) -> Bearers {
+        let born = pods.present().into_iter().flatten().filter(|born| maker.is_maker_of(&born.pod.name));
+        Bearers {
+            account,
+            made: self.rows.one(&format!("{}/{account}", self.namespace)).present().copied(),
+            at_once,
+            pods: born
+                .map(|born| Bearer {
+                    name: born.pod.name.clone(),
+                    uid: born.uid.clone(),
+                    created: born.created,
+                    ready: born.pod.ready,
+                    ending: born.ending,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The pods alone.
+pub fn pods(born: &Reading<Vec<Born>>) -> Reading<Vec<PodRow>> {
+    match born {
+        Reading::Present(born) => Reading::Present(born.iter().map(|born| born.pod.clone()).collect()),
+        Reading::Absent => Reading::Absent,
+        Reading::Unreadable(why) => Reading::Unreadable(why.clone()),
+    }
+}
+
+/// Deletes the pod that was seen, and no other of its name. One that is gone already is what was wanted.
+pub(super) async fn delete(cluster: &Cluster, namespace: &str, pod: &Bearer) -> Result<(), KubeFault> {
+    if cluster.licence() != Licence::Granted {
+        return Err(KubeFault::Other { message: "no object may be written at this moment".to_owned() });
+    }
+    let seen = Preconditions { uid: Some(pod.uid.to_string()), resource_version: None };
+    let params = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
+    let path = Request::new(Pod::url_path(&(), Some(namespace)));
+    match cluster.write::<IgnoredAny>(built(path.delete(&pod.name, &params))?).await {
+        Ok(_) | Err(KubeFault::NotFound { .. } | KubeFault::Conflict { .. }) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
