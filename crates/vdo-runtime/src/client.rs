@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tower::util::{MapRequestLayer, ThenLayer};
 
 use crate::clock::{Monotonic, monotonic};
-use crate::fault::KubeFault;
+use crate::fault::{KubeFault, Retry};
 use crate::wire::{TokenFile, spelled_out};
 
 /// How long a read may take.
@@ -51,6 +51,8 @@ struct Record {
 struct State {
     under_way: usize,
     quarantine_until: Option<Monotonic>,
+    /// The server asked us to write no more for a while.
+    hushed_until: Option<Monotonic>,
     closed: bool,
     answered: Option<Monotonic>,
 }
@@ -60,7 +62,8 @@ struct State {
 pub enum Licence {
     /// They may.
     Granted,
-    /// A request of a predecessor, or one of ours that timed out, may still be under way.
+    /// A request of a predecessor, or one of ours that timed out, may still be under way; or the API server asked us to
+    /// slow down.
     Quarantined {
         /// Until then.
         until: Monotonic,
@@ -135,6 +138,10 @@ impl Cluster {
         let answer = self.send(WRITE_DEADLINE, request).await;
         // A malformed answer is an answer: the write is over.
         mark.open = answer.as_ref().is_err_and(KubeFault::leaves_open);
+        // A stage is many writes, and each of them would be one too many.
+        if let Err(Retry::After(pause)) = answer.as_ref().map_err(KubeFault::retry) {
+            self.record.lock().hushed_until = Some(monotonic() + pause);
+        }
         answer
     }
 
@@ -153,7 +160,7 @@ impl Cluster {
     /// Whether objects may be written now.
     pub fn licence(&self) -> Licence {
         let state = self.record.lock();
-        match state.quarantine_until {
+        match state.quarantine_until.max(state.hushed_until) {
             _ if state.closed => Licence::Closing,
             Some(until) if until > monotonic() => Licence::Quarantined { until },
             _ => Licence::Granted,

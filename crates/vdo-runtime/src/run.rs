@@ -288,8 +288,12 @@ impl Pace {
                 }
                 let pause = jittered(pause_after(error.retry(), self.failures));
                 self.failures += 1;
-                // A wake-up may cut the pause short, but only so far.
-                (self.not_before, self.at_latest) = (now + pause.min(Duration::from_secs(1)), now + pause);
+                // A wake-up may cut the pause short, but only so far; and not one that the server asked for.
+                let least = match error.retry() {
+                    Retry::After(_) => pause,
+                    Retry::Reread | Retry::Soon | Retry::Slowly => pause.min(Duration::from_secs(1)),
+                };
+                (self.not_before, self.at_latest) = (now + least, now + pause);
             }
         }
         if let Licence::Quarantined { until } = licence {
