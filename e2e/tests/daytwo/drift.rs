@@ -1,69 +1,10 @@
 //! What somebody changes on a driver is put back at once, with a word on what and who; a neighbour's fields are his.
 
-use std::time::Duration;
+use anyhow::ensure;
+use serde_json::json;
+use testbed::wait::eventually;
 
-use anyhow::{Context as _, Result, ensure};
-use e2e::crd::{NAMESPACE, apply};
-use e2e::stand::CONFIG;
-use serde_json::{Value, json};
-use testbed::bed::Bed;
-use testbed::wait::{eventually, throughout};
-
-use crate::house::{
-    CPI, CPI_SET, CSI, NEW, SOON, Since, applied, chapter, condition, installed, named, pinned, until,
-};
-
-/// How soon drift is repaired.
-const REPAIR: Duration = Duration::from_secs(5);
-/// An object that both drivers' pods do without for a while.
-const SWITCHES: &str = "internal-feature-states.csi.vsphere.vmware.com";
-
-/// Changes an object as somebody whose field manager is this.
-fn patch(bed: &Bed, namespace: &str, object: &str, who: &str, patch: &Value) {
-    let who = format!("--field-manager={who}");
-    let patch = patch.to_string();
-    let args = ["patch", object, "-n", namespace, &who, "--type=strategic", "-p", &patch];
-    bed.kubectl(&args).unwrap();
-}
-
-/// Waits until the driver's objects are as they were.
-fn put_back(bed: &Bed, driver: &str, before: &std::collections::BTreeMap<String, Value>) {
-    eventually(REPAIR, "it is put back", || {
-        let now = applied(bed, driver);
-        let differs: Vec<_> = before.iter().filter(|(name, it)| now.get(*name) != Some(it)).collect();
-        ensure!(differs.is_empty(), "{differs:#?}");
-        Ok(())
-    });
-}
-
-/// Waits for an event about the VDOConfig that has all these words.
-fn told(bed: &Bed, reason: &str, words: &[&str]) {
-    eventually(SOON, "an event", || {
-        let events = bed.get(&["events.events.k8s.io", "-n", NAMESPACE])?;
-        let notes = events["items"].as_array().unwrap().iter();
-        let notes = notes.filter(|it| it["reason"] == reason && it["regarding"]["name"] == CONFIG);
-        let mut notes = notes.filter_map(|it| it["note"].as_str());
-        let all: Vec<&str> = notes.clone().collect();
-        notes
-            .find(|note| words.iter().all(|word| note.contains(word)))
-            .with_context(|| format!("{all:#?}"))?;
-        Ok::<_, anyhow::Error>(())
-    });
-}
-
-fn switch(bed: &Bed, value: &str) {
-    patch(
-        bed,
-        CSI,
-        &format!("configmap/{SWITCHES}"),
-        "the-other-tool",
-        &json!({"data": {"trigger-csi-fullsync": value}}),
-    );
-}
-
-fn switched(bed: &Bed) -> Result<Value> {
-    Ok(bed.get(&["configmap", SWITCHES, "-n", CSI])?["data"]["trigger-csi-fullsync"].clone())
-}
+use crate::house::{CPI, CPI_SET, NEW, REPAIR, applied, chapter, installed, named, patch, put_back, told};
 
 #[test]
 fn what_somebody_changed_is_put_back_at_once_and_a_neighbours_fields_are_left() {
@@ -103,68 +44,5 @@ fn what_somebody_changed_is_put_back_at_once_and_a_neighbours_fields_are_left() 
         put_back(bed, "cpi", &before);
         told(bed, "DriftRepaired", &["ConfigMap", &map, "was missing"]);
         installed(bed, NEW);
-    });
-}
-
-#[test]
-fn whoever_keeps_changing_an_object_is_named_and_left_alone_and_report_only_reports() {
-    chapter(NEW, |bed| {
-        let before = applied(bed, "csi");
-        for _ in 0..3 {
-            switch(bed, "true");
-            put_back(bed, "csi", &before);
-        }
-        told(
-            bed,
-            "DriftRepaired",
-            &["trigger-csi-fullsync", "was true", "put back to false", "the-other-tool"],
-        );
-        switch(bed, "true");
-        let fight = until(bed, "the fight is named", |config| {
-            let said = condition(config, "CSIReady");
-            let text = said["message"].as_str().unwrap_or_default();
-            let words = ["the-other-tool", SWITCHES, "3 times"];
-            ensure!(said["status"] == "True" && words.iter().all(|word| text.contains(word)), "{said}");
-            Ok(())
-        });
-        let fight = condition(&fight, "CSIReady");
-        assert_eq!(fight["reason"], "DriftFight", "{fight:#}");
-        throughout(Duration::from_secs(6), "it is left alone", || {
-            ensure!(switched(bed)? == "true");
-            Ok(())
-        });
-
-        // Of anything else it goes on to say, and do, what it is asked for.
-        let since = Since::now(bed);
-        apply(bed, &pinned(NEW, &json!({"driftRepair": "Report"}))).unwrap();
-        patch(
-            bed,
-            CSI,
-            "daemonset/vsphere-csi-node",
-            "somebody",
-            &json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 2}}}}),
-        );
-        until(bed, "it is reported", |config| {
-            let said = condition(config, "CSIReady");
-            let text = said["message"].as_str().unwrap_or_default();
-            let words = ["vsphere-csi-node", SWITCHES, "2 of its objects"];
-            ensure!(said["status"] == "True" && words.iter().all(|word| text.contains(word)), "{said}");
-            Ok(())
-        });
-        throughout(Duration::from_secs(5), "nothing is written", || {
-            let touched = since.touched(bed, "csi-operator");
-            ensure!(touched.is_empty(), "{touched:#?}");
-            Ok(())
-        });
-        apply(bed, &pinned(NEW, &json!({}))).unwrap();
-        eventually(REPAIR, "what nobody fights over is put back", || {
-            let set = bed.get(&["daemonset", "vsphere-csi-node", "-n", CSI])?;
-            ensure!(set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] != 2, "{}", set["spec"]);
-            Ok(())
-        });
-        eventually(SOON, "after a rest, so is what was fought over", || {
-            ensure!(switched(bed)? == "false");
-            Ok(())
-        });
     });
 }

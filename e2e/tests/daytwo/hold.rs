@@ -1,18 +1,14 @@
 //! While a change is held, what is installed stays and is put back byte for byte.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use e2e::crd::apply;
 use serde_json::json;
 use testbed::wait::eventually;
 
 use crate::house::{
-    CPI, CPI_SET, CSI, NEW, Since, applied, chapter, condition, named, passes, pinned, pods, until, workloads,
+    CPI, CPI_SET, CSI, NEW, REPAIR, Since, applied, chapter, condition, named, passes, pinned, pods, until,
+    workloads,
 };
-
-/// How soon drift is repaired.
-const REPAIR: Duration = Duration::from_secs(5);
 
 #[test]
 fn while_no_release_fits_and_the_gate_is_held_what_is_installed_is_put_back_byte_for_byte() {

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::crd::{NAMESPACE, apply, vdo};
@@ -19,13 +19,16 @@ use testbed::audit::{AuditLog, Request};
 use testbed::bed::{Bed, output_of};
 use testbed::wait::eventually;
 
-pub const SOON: Duration = Duration::from_secs(90);
+pub const SOON: Duration = Duration::from_secs(150);
+/// How soon drift is repaired.
+pub const REPAIR: Duration = Duration::from_secs(5);
 pub const CPI: &str = "vmware-system-cpi";
 pub const CSI: &str = "vmware-system-csi";
 /// The cloud provider's workload.
 pub const CPI_SET: &str = "vsphere-cloud-controller-manager";
-/// A release that the matrix has and the bed has no image of.
+/// Releases that the matrix has and the bed has no image of.
 pub const NO_SUCH_IMAGE: &str = "1.37.0";
+pub const NO_IMAGE_EITHER: &str = "1.35.1";
 /// What is installed at the beginning of a chapter, unless it says otherwise.
 pub const NEW: (&str, &str) = ("1.36.0", "3.7.0");
 
@@ -35,38 +38,41 @@ static CHAPTER: Mutex<()> = Mutex::new(());
 static CHART: OnceLock<()> = OnceLock::new();
 
 /// Tells one chapter over the baseline: these releases of CPI and CSI are installed and work, and nothing is under way.
-pub fn chapter(releases: (&str, &str), tell: impl FnOnce(&Bed)) {
+///
+/// How long each took is in `log/chapters.log` of the bed: CI has few minutes.
+pub fn chapter<T: FnOnce(&Bed)>(releases: (&str, &str), tell: T) {
     // One that failed before did so for itself; the baseline is made anew.
     let _one = CHAPTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let bed = Bed::from_env();
-    CHART.get_or_init(|| {
-        install_chart(
-            &bed,
-            &[
-                "cpi-operator.rolloutSoakSeconds=4",
-                "csi-operator.rolloutSoakSeconds=4",
-                "cpi-operator.rolloutDeadlineSeconds=45",
-                "csi-operator.rolloutDeadlineSeconds=90",
-            ],
-        );
-        let vcenter = bed.vcenter(1).clone();
-        apply_secret(&bed, &vcenter.user, &vcenter.password().unwrap());
-        apply_vcenter(&bed);
-        apply(&bed, &matrix()).unwrap();
-    });
+    let began = Instant::now();
+    CHART.get_or_init(|| install(&bed));
     apply(&bed, &pinned(releases, &json!({}))).unwrap();
     installed(&bed, releases);
+    let baseline = began.elapsed().as_secs_f32();
     tell(&bed);
+    let told = began.elapsed().as_secs_f32() - baseline;
+    let log = File::options().create(true).append(true).open(bed.path("log/chapters.log"));
+    writeln!(log.unwrap(), "{}: baseline {baseline:.1} s, told {told:.1} s", std::any::type_name::<T>())
+        .unwrap();
 }
 
-/// A matrix with both builds of each driver that the bed has, and one CPI that it has no image of.
+/// Installs the chart with the values of the story, and all that a VDOConfig refers to.
+pub fn install(bed: &Bed) {
+    install_chart(bed, crate::VALUES);
+    let vcenter = bed.vcenter(1).clone();
+    apply_secret(bed, &vcenter.user, &vcenter.password().unwrap());
+    apply_vcenter(bed);
+    apply(bed, &matrix()).unwrap();
+}
+
+/// A matrix with both builds of each driver that the bed has, and the CPIs that it has no image of.
 fn matrix() -> Value {
     let row = json!({
         "vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"min": "1.30", "max": "1.40"},
         "deploymentPath": ["https://example.com/not-used.yaml"],
     });
     let content = json!({
-        "CPI": {"1.33.0": row, "1.36.0": row, NO_SUCH_IMAGE: row},
+        "CPI": {"1.33.0": row, "1.36.0": row, NO_SUCH_IMAGE: row, NO_IMAGE_EITHER: row},
         "CSI": {"3.3.1": row, "3.7.0": row},
     });
     json!({
@@ -192,6 +198,66 @@ pub fn pods(bed: &Bed, namespace: &str) -> Vec<String> {
     uids
 }
 
+/// The UIDs of the pods of an operator.
+fn replicas(bed: &Bed, operator: &str) -> Result<Vec<String>> {
+    let label = format!("app.kubernetes.io/name={operator}");
+    let list = bed.get(&["pods", "-n", NAMESPACE, "-l", &label])?;
+    let pods = list["items"].as_array().unwrap().iter();
+    Ok(pods.map(|it| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect())
+}
+
+/// Starts the pods of an operator anew, from the images as they are now, and waits until only these are there.
+pub fn restart(bed: &Bed, operator: &str) {
+    let before = replicas(bed, operator).unwrap();
+    let deployment = format!("deployment/{operator}");
+    bed.kubectl(&["rollout", "restart", &deployment, "-n", NAMESPACE]).unwrap();
+    bed.kubectl(&["rollout", "status", &deployment, "-n", NAMESPACE, "--timeout=90s"]).unwrap();
+    eventually(SOON, "the pods before are gone", || {
+        let now = replicas(bed, operator)?;
+        ensure!(now.len() == before.len() && now.iter().all(|uid| !before.contains(uid)), "{now:?}");
+        Ok(())
+    });
+}
+
+/// What tells that the drivers were left alone: each object and each pod is the very same.
+pub fn standing(bed: &Bed) -> Value {
+    json!([
+        workloads(bed, CPI),
+        workloads(bed, CSI),
+        pods(bed, CPI),
+        pods(bed, CSI),
+        applied(bed, "cpi"),
+        applied(bed, "csi")
+    ])
+}
+
+/// The new VDOConfig takes the drivers over as they are.
+pub fn taken_back(bed: &Bed, before: &Value) {
+    apply(bed, &pinned(NEW, &json!({}))).unwrap();
+    installed(bed, NEW);
+    let now = config(bed).unwrap();
+    let finalizers: Vec<&str> =
+        now["metadata"]["finalizers"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    for finalizer in ["vdo.vmware.com/cpi", "vdo.vmware.com/csi"] {
+        assert!(finalizers.contains(&finalizer), "{finalizers:?}");
+    }
+    assert_eq!(&standing(bed), before);
+}
+
+pub fn delete_config(bed: &Bed) {
+    bed.kubectl(&["delete", "vdo", CONFIG, "-n", NAMESPACE, "--wait=false"]).unwrap();
+}
+
+/// Waits until the VDOConfig is gone.
+pub fn gone(bed: &Bed) {
+    eventually(SOON, "the VDOConfig is gone", || {
+        let left =
+            bed.kubectl(&["get", "vdo", CONFIG, "-n", NAMESPACE, "--ignore-not-found", "-o", "yaml"])?;
+        ensure!(left.is_empty(), "{left}");
+        Ok(())
+    });
+}
+
 /// Every kind of object that a driver consists of.
 pub const KINDS: &str = "daemonsets,deployments,secrets,configmaps,serviceaccounts,roles,rolebindings,services,\
     clusterroles,clusterrolebindings,csidrivers";
@@ -247,6 +313,39 @@ pub fn nothing_of_another_revision_is_left(bed: &Bed, driver: &str) {
         let of = &object["metadata"]["annotations"]["vdo.vmware.com/revision"];
         assert_eq!(of, revision, "{}", name_of(&object));
     }
+}
+
+/// Changes an object as somebody whose field manager is this.
+pub fn patch(bed: &Bed, namespace: &str, object: &str, who: &str, patch: &Value) {
+    let who = format!("--field-manager={who}");
+    let patch = patch.to_string();
+    let args = ["patch", object, "-n", namespace, &who, "--type=strategic", "-p", &patch];
+    bed.kubectl(&args).unwrap();
+}
+
+/// Waits until the driver's objects are as they were.
+pub fn put_back(bed: &Bed, driver: &str, before: &BTreeMap<String, Value>) {
+    eventually(REPAIR, "it is put back", || {
+        let now = applied(bed, driver);
+        let differs: Vec<_> = before.iter().filter(|(name, it)| now.get(*name) != Some(it)).collect();
+        ensure!(differs.is_empty(), "{differs:#?}");
+        Ok(())
+    });
+}
+
+/// Waits for an event about the VDOConfig that has all these words.
+pub fn told(bed: &Bed, reason: &str, words: &[&str]) {
+    eventually(SOON, "an event", || {
+        let events = bed.get(&["events.events.k8s.io", "-n", NAMESPACE])?;
+        let notes = events["items"].as_array().unwrap().iter();
+        let notes = notes.filter(|it| it["reason"] == reason && it["regarding"]["name"] == CONFIG);
+        let mut notes = notes.filter_map(|it| it["note"].as_str());
+        let all: Vec<&str> = notes.clone().collect();
+        notes
+            .find(|note| words.iter().all(|word| note.contains(word)))
+            .with_context(|| format!("{all:#?}"))?;
+        Ok::<_, anyhow::Error>(())
+    });
 }
 
 /// Calls the storage driver as its sidecars do.

@@ -2,92 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use e2e::checkout;
 use e2e::crd::{NAMESPACE, apply};
 use e2e::stand::CONFIG;
-use serde_json::{Value, json};
-use testbed::bed::Bed;
+use serde_json::json;
 use testbed::wait::eventually;
 
 use crate::house::{
-    CPI, CSI, KINDS, NEW, SOON, Since, applied, chapter, condition, config, installed, is_workload, name_of,
-    named, passes, pinned, pods, until, workloads,
+    CPI, CSI, KINDS, NEW, SOON, Since, chapter, delete_config, gone, is_workload, name_of, named, passes,
+    pinned, pods, standing, taken_back,
 };
-
-const VOLUMES: &str = "story=daytwo";
-
-/// Volumes of the driver, as the API server knows them.
-fn make_volumes(bed: &Bed, numbers: std::ops::Range<usize>) {
-    let volume = |number: usize| {
-        json!({
-            "apiVersion": "v1", "kind": "PersistentVolume",
-            "metadata": {"name": format!("pv-{number:03}"), "labels": {"story": "daytwo"}},
-            "spec": {
-                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
-                "persistentVolumeReclaimPolicy": "Retain",
-                "csi": {"driver": "csi.vsphere.vmware.com", "volumeHandle": format!("00000000-0000-0000-0000-{number:012}")},
-            },
-        })
-    };
-    let items: Vec<Value> = numbers.map(volume).collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
-    bed.kubectl_with(&["create", "-f", "-"], &list).unwrap();
-}
-
-fn delete_volumes(bed: &Bed) {
-    bed.kubectl(&["delete", "pv", "-l", VOLUMES, "--wait=false"]).unwrap();
-}
-
-fn delete_config(bed: &Bed) {
-    bed.kubectl(&["delete", "vdo", CONFIG, "-n", NAMESPACE, "--wait=false"]).unwrap();
-}
-
-/// Waits until the removal is held by so many volumes, and gives what is said.
-fn held_by(bed: &Bed, volumes: usize) -> String {
-    let config = until(bed, &format!("{volumes} volumes hold it"), |config| {
-        let said = condition(config, "CSIReady");
-        let text = said["message"].as_str().unwrap_or_default();
-        ensure!(said["reason"] == "VolumesExist" && text.contains(&format!("{volumes} volume")), "{said}");
-        Ok(())
-    });
-    condition(&config, "CSIReady")["message"].as_str().unwrap().to_owned()
-}
-
-/// Waits until the VDOConfig is gone.
-fn gone(bed: &Bed) {
-    eventually(SOON, "the VDOConfig is gone", || {
-        let left =
-            bed.kubectl(&["get", "vdo", CONFIG, "-n", NAMESPACE, "--ignore-not-found", "-o", "yaml"])?;
-        ensure!(left.is_empty(), "{left}");
-        Ok(())
-    });
-}
-
-/// What tells that the drivers were left alone: each object and each pod is the very same.
-fn standing(bed: &Bed) -> Value {
-    json!([
-        workloads(bed, CPI),
-        workloads(bed, CSI),
-        pods(bed, CPI),
-        pods(bed, CSI),
-        applied(bed, "cpi"),
-        applied(bed, "csi")
-    ])
-}
-
-/// The new VDOConfig takes the drivers over as they are.
-fn taken_back(bed: &Bed, before: &Value) {
-    apply(bed, &pinned(NEW, &json!({}))).unwrap();
-    installed(bed, NEW);
-    let now = config(bed).unwrap();
-    let finalizers: Vec<&str> =
-        now["metadata"]["finalizers"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
-    for finalizer in ["vdo.vmware.com/cpi", "vdo.vmware.com/csi"] {
-        assert!(finalizers.contains(&finalizer), "{finalizers:?}");
-    }
-    assert_eq!(&standing(bed), before);
-}
+use crate::volumes::{delete_volumes, held_by, identities, lookalikes, make_volumes};
 
 #[test]
 fn a_deletion_held_by_a_volume_can_be_turned_to_orphan_and_a_new_vdoconfig_takes_the_drivers_back() {
@@ -128,42 +54,6 @@ fn a_crd_deleted_by_mistake_takes_no_driver_along_and_with_the_crd_back_they_are
         let touched = since.written(bed).filter(|r| r.namespace != NAMESPACE && !r.namespace.is_empty());
         assert!(touched.is_empty(), "{touched:#?}");
     });
-}
-
-/// Objects of somebody else that look like ours: names of upstream, the label of whatever is managed by VDO, our namespaces.
-fn lookalikes() -> Vec<(&'static str, Value)> {
-    let rbac = "rbac.authorization.k8s.io/v1";
-    let managed = json!({"app.kubernetes.io/managed-by": "vdo"});
-    vec![
-        (
-            "default",
-            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "vdo-cpi", "labels": managed}}),
-        ),
-        (
-            CSI,
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vsphere-config", "labels": managed}}),
-        ),
-        (CPI, json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"}})),
-        (
-            "",
-            json!({"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": "vsphere-csi-controller-role"}}),
-        ),
-        (
-            "",
-            json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "mine"},
-            "provisioner": "csi.vsphere.vmware.com"}),
-        ),
-    ]
-}
-
-/// Each by its identity, its generation and version.
-fn identities(bed: &Bed, of: &[(&str, Value)]) -> Result<Vec<Value>> {
-    let of_one = |(namespace, object): &(&str, Value)| {
-        let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
-        let meta = &bed.get(&[kind, name, "-n", namespace])?["metadata"];
-        Ok(json!([kind, name, meta["uid"], meta["generation"], meta["resourceVersion"]]))
-    };
-    of.iter().map(of_one).collect()
 }
 
 #[test]

@@ -39,13 +39,15 @@ const STORIES: &[Story] = &[
     Story { target: ("e2e", "render"), layer: Layer::Api, nodes: "0" },
     Story { target: ("e2e", "replicas"), layer: Layer::Api, nodes: "0" },
     Story { target: ("e2e", "admission"), layer: Layer::Api, nodes: "0" },
+    Story { target: ("e2e", "daytwo"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "faults"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "install"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "password"), layer: Layer::Full, nodes: "3" },
     Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: "3" },
     Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: "5" },
-    Story { target: ("e2e", "daytwo"), layer: Layer::Long, nodes: "3" },
+    Story { target: ("e2e", "mishaps"), layer: Layer::Long, nodes: "3" },
+    Story { target: ("e2e", "rollback"), layer: Layer::Long, nodes: "3" },
     Story { target: ("e2e", "nodes"), layer: Layer::Long, nodes: "3" },
 ];
 
