@@ -115,8 +115,29 @@ fn a_workload_that_was_made_anew_has_a_while_to_start_its_pods_and_then_it_is_to
     world.pass();
     assert_eq!(world.ready(), Truth::False);
     world.broken = None;
+    world.scene.repair = Repair::Late;
     assert!(!world.pass().mends);
     assert_eq!((world.ready(), world.reason()), (Truth::True, "Installed"));
+}
+
+#[test]
+fn a_pod_that_a_repaired_edit_cost_is_no_news_although_the_driver_was_seen_whole_in_between() {
+    let mut world = World::new();
+    world.settle();
+    let before = world.scene.config.status.clone();
+    world.lose("driver");
+    world.pass();
+    world.scene.repair = Repair::Fresh;
+    // The numbers are still those from before the edit; then the pod goes, and comes back.
+    assert!(world.pass().mends);
+    world.broken = Some((world.installed(), "2 of 3 pods work".to_owned()));
+    world.pass();
+    assert_eq!(world.scene.config.status, before);
+    world.broken = None;
+    assert!(world.pass().mends);
+    world.scene.repair = Repair::Late;
+    assert!(!world.pass().mends);
+    assert_eq!(world.scene.config.status, before);
 }
 
 /// A pod that was created so many seconds before its account, at 00:00:00.
@@ -159,6 +180,7 @@ fn pods_older_than_their_account_are_restarted_and_the_word_on_the_driver_stands
     assert_eq!(world.scene.config.status, before);
     world.scene.bearers[0].pods = vec![pod("c", -1)];
     world.broken = None;
+    world.scene.repair = Repair::Late;
     let plan = world.pass();
     assert_eq!((restarted(&plan), plan.mends, plan.waits()), (vec![], false, false));
     assert_eq!(world.scene.config.status, before);

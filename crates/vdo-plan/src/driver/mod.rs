@@ -385,7 +385,7 @@ impl Plan {
         let health = watched.map(|revision| judge.health(revision));
         let deeds = deeds::deeds(scene, judge, &decision, rendered, record, seen.quiet || !free);
         let restarts = restart::restarts(scene, &decision, seen.installed, seen.quiet || !deeds.is_empty());
-        let mends = repair::is_under_way(scene, &decision, seen.installed, health.as_ref(), &restarts);
+        let mends = repair::is_under_way(scene, &decision, seen.installed, &restarts);
         let stands = mends && record.ready && scene.repair != Repair::Late;
         // The protocol takes any word for one of a moment ago, so an older True is nothing new to it.
         for record in [&mut decision.record, &mut decision.otherwise] {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vdo_compat::Release;
 
-use super::{Health, Restarts, Scene};
+use super::{Restarts, Scene};
 use crate::order::{Decision, Progress};
 
 /// How long a repair may take before the driver is judged by what is seen. A DaemonSet of CPI that was deleted with its
@@ -18,23 +18,22 @@ pub const GRACE: Duration = Duration::from_secs(30);
 /// How a repair of what is installed stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Repair {
-    /// The driver was whole when it was seen last.
+    /// None is under way.
     #[default]
     Idle,
-    /// It was not, for less than [`GRACE`].
+    /// It began less than [`GRACE`] ago.
     Fresh,
-    /// It was not, for longer.
+    /// It began before that, and the driver was not seen whole since.
     Late,
 }
 
-/// Whether a repair is under way: something is missing and is put back, or was and does not fully work yet, or pods bear
-/// the token of an account that is gone. A driver that fails with all its objects in place is not repaired, and nothing
+/// Whether a repair is under way: something is missing and is put back, or was a moment ago, or does not work since; or
+/// pods bear the token of an account that is gone. A driver that fails with all its objects in place is not repaired, and nothing
 /// is waited for.
 pub(super) fn is_under_way(
     scene: &Scene,
     decision: &Decision<Release, String>,
     installed: Progress,
-    health: Option<&Health>,
     restarts: &Restarts,
 ) -> bool {
     let (before, after) = (&scene.view().records, &decision.record);
@@ -43,13 +42,12 @@ pub(super) fn is_under_way(
     if !settled || after.installed.is_none() || before.installed != after.installed {
         return false;
     }
-    let enough = installed == Progress::Healthy;
     installed == Progress::Missing
         || restarts.stale > 0
         || match scene.repair {
             Repair::Idle => false,
-            // What is lenient for a while is lenient to the end: else one repair would be told as two changes.
-            Repair::Fresh => !(enough && health == Some(&Health::Works)),
-            Repair::Late => !enough,
+            // Also while it works: the numbers may be of a moment before, and the pod that the edit cost goes only now.
+            Repair::Fresh => true,
+            Repair::Late => installed != Progress::Healthy,
         }
 }
