@@ -13,6 +13,8 @@ mod volumes;
 mod a_rotation;
 #[path = "daytwo/race.rs"]
 mod b_race;
+#[path = "daytwo/rebuilt.rs"]
+mod c_rebuilt;
 #[path = "daytwo/mistakes.rs"]
 mod d_mistakes;
 
