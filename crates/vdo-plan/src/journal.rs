@@ -28,6 +28,9 @@ pub struct Journal {
     /// For each object that was applied: a digest of the fields that the API server counts as ours.
     #[serde(default)]
     pub owned_fields: BTreeMap<String, String>,
+    /// Objects whose bytes above are newer than what was seen applied. They keep their revision, so nothing else tells.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unapplied: BTreeSet<ObjectRef>,
 }
 
 impl Journal {

@@ -38,10 +38,13 @@ fn a_new_password_is_applied_in_place_after_the_journal_knows_it() {
     world.settle();
     world.wanted = revision("1.36.0", "a", "another");
     let plan = world.pass();
-    let [Deed::WriteJournal(journal), Deed::Apply(stages)] = &plan.deeds[..] else {
+    let [Deed::WriteJournal(journal), Deed::Apply(stages), Deed::WriteJournal(after)] = &plan.deeds[..]
+    else {
         panic!("{:?}", plan.deeds)
     };
     assert_eq!(journal.revision(&world.wanted.key.id), Some(&world.wanted));
+    let due: Vec<&str> = journal.unapplied.iter().map(|object| object.name.as_str()).collect();
+    assert_eq!((due, after.unapplied.len()), (vec!["credentials"], 0));
     let applied: Vec<&str> = stages.iter().flatten().map(|o| o.reference().name.as_str()).collect();
     assert_eq!(applied, ["credentials"]);
     assert_eq!(world.ready(), Truth::True);
@@ -323,7 +326,9 @@ fn a_build_that_renders_otherwise_changes_nothing_while_the_gate_is_held() {
     assert_eq!(stages.concat(), installed.stages[1].objects);
     world.wanted = rendered_otherwise("a", "another");
     let plan = world.pass();
-    let [Deed::WriteJournal(_), Deed::Apply(stages)] = &plan.deeds[..] else { panic!("{:?}", plan.deeds) };
+    let [Deed::WriteJournal(_), Deed::Apply(stages), Deed::WriteJournal(_)] = &plan.deeds[..] else {
+        panic!("{:?}", plan.deeds)
+    };
     assert_eq!(stages.concat(), revision("1.36.0", "a", "another").stages[0].objects[..1]);
     assert_eq!(world.settle(), 0);
     // A new configuration needs no gate; and with the gate open the new rendering is rolled out.

@@ -31,14 +31,15 @@ const STANDING: Standing = Standing { licence: Licence::Granted };
 const PATIENCE: Patience = Patience { rollout_deadline_seconds: 600, rollout_soak_seconds: 90 };
 const OWNER: Owner = Owner { driver: CPI, namespace: CPI_NAMESPACE, manager: CPI_MANAGER };
 
-/// A driver of one ConfigMap, or of none while its inputs do not resolve.
+/// A driver of one ConfigMap, which it reads live, or of none while its inputs do not resolve.
 struct Toy {
     own: OwnObjects,
+    content: Arc<Mutex<&'static str>>,
     health: Arc<Mutex<Health>>,
     bearers: Arc<Mutex<Vec<Bearers>>>,
 }
 
-struct Observed(Scene, Health);
+struct Observed(Scene, Health, &'static str);
 
 impl AsRef<Scene> for Observed {
     fn as_ref(&self) -> &Scene {
@@ -69,12 +70,12 @@ impl DriverOperator for Toy {
 
     async fn observe(&self, _: &Cluster, mut scene: Scene) -> Option<Observed> {
         scene.bearers = self.bearers.lock().unwrap().clone();
-        Some(Observed(scene, self.health.lock().unwrap().clone()))
+        Some(Observed(scene, self.health.lock().unwrap().clone(), *self.content.lock().unwrap()))
     }
 
     fn render(observed: &Observed) -> Rendered {
         let gates = observed.0.config.status.as_ref().and_then(|status| status.gates.as_ref());
-        Rendered { wanted: gates.map(|_| revision()), fallback: None }
+        Rendered { wanted: gates.map(|_| revision(observed.2)), fallback: None }
     }
 
     fn plan(observed: &Observed) -> Plan {
@@ -98,23 +99,24 @@ impl Judge for Says<'_> {
     }
 }
 
-fn revision() -> Revision {
+fn revision(content: &str) -> Revision {
     let map = ConfigMap {
         metadata: ObjectMeta {
             name: Some("driver".into()),
             namespace: Some(CPI_NAMESPACE.into()),
             ..ObjectMeta::default()
         },
-        data: Some([("verbosity".to_owned(), "2".to_owned())].into()),
+        data: Some([("verbosity".to_owned(), content.to_owned())].into()),
         ..ConfigMap::default()
     };
-    let stages = vec![Stage { name: "all".into(), objects: vec![Object::new(&map)] }];
+    let stages = vec![Stage { name: "all".into(), objects: vec![Object::live(&map)] }];
     Revision::seal(Driver::Cpi, "1.36.0".parse().unwrap(), &json!({}), stages, b"key")
 }
 
 struct Bed {
     api: Api,
     driver: DriverPass<Toy>,
+    content: Arc<Mutex<&'static str>>,
     health: Arc<Mutex<Health>>,
     bearers: Arc<Mutex<Vec<Bearers>>>,
     _operator: Operator,
@@ -150,9 +152,10 @@ impl Bed {
         let own = OwnObjects::watch(&operator.cluster, &operator.watches, OWNER, &[]);
         let health = Arc::new(Mutex::new(Health::Works));
         let bearers = Arc::<Mutex<Vec<Bearers>>>::default();
-        let toy = Toy { own, health: health.clone(), bearers: bearers.clone() };
+        let content = Arc::new(Mutex::new("2"));
+        let toy = Toy { own, content: content.clone(), health: health.clone(), bearers: bearers.clone() };
         let driver = DriverPass::new(&operator, &settings, PATIENCE, toy);
-        let bed = Bed { api, driver, health, bearers, _operator: operator };
+        let bed = Bed { api, driver, content, health, bearers, _operator: operator };
         until("every watch is open", Duration::from_secs(5), || bed.api.watches_open() == 9).await;
         bed
     }
@@ -550,6 +553,48 @@ async fn a_wrong_answer_to_any_write_changes_nothing_about_the_end() {
             assert!(hit.is_ok(), "{name}: write {at} was never made");
             bed.settle().await;
             assert_eq!(bed.end_state(), expected, "{name} at write {at}");
+        }
+    }
+}
+
+/// A driver that works, to which another content comes that it reads live; the content outlives the process.
+async fn refreshed(at: usize, reply: fn() -> Reply, is_death: bool) -> Option<Bed> {
+    let mut bed = ready().await;
+    bed.settle().await;
+    *bed.content.lock().unwrap() = "3";
+    let reached = at_write(&bed.api, at, reply);
+    for _ in 0..10 {
+        tokio::select! {
+            biased;
+            () = reached.notified(), if is_death => {
+                bed = bed.restarted().await;
+                *bed.content.lock().unwrap() = "3";
+                bed.settle().await;
+                return Some(bed);
+            }
+            outcome = bed.driver.pass(STANDING) => drop(outcome),
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let hit = tokio::time::timeout(Duration::from_secs(1), reached.notified()).await;
+    bed.settle().await;
+    hit.is_ok().then_some(bed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_driver_reads_live_arrives_whatever_happens_to_a_write_of_it() {
+    let deaths: [WrongAnswer; 2] =
+        [("killed before", || Reply::Hang), ("killed after", || Reply::LoseAnswer)];
+    let ways =
+        deaths.map(|way| (way, true)).into_iter().chain(wrong_answers().into_iter().map(|way| (way, false)));
+    for ((name, reply), is_death) in ways {
+        // The journal, the object, and the journal that says so.
+        for at in 1..=3 {
+            let bed = refreshed(at, reply, is_death).await;
+            let bed = bed.unwrap_or_else(|| panic!("{name}: write {at} was never made"));
+            let map = bed.api.object(MAP).unwrap();
+            assert_eq!(map["data"]["verbosity"], "3", "{name} at write {at}");
+            assert_eq!(bed.ready(), "Installed", "{name} at write {at}");
         }
     }
 }

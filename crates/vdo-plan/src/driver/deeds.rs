@@ -101,6 +101,10 @@ fn before_claim(
     target: Option<&Key>,
 ) -> Journal {
     let mut journal = scene.journal.clone();
+    if target.is_some() {
+        // Every object of another revision is applied as a whole, and so is every one that comes back.
+        journal.unapplied.clear();
+    }
     let left = |id: &String| match &scene.rows {
         Reading::Unreadable(_) => Look::Unreadable,
         Reading::Absent => Look::Nothing,
@@ -189,23 +193,35 @@ fn refresh(
         return vec![Deed::WriteJournal(journal)];
     };
     let same = |fresh: &&Revision| fresh.key == kept.key || kept.differs_in_rendering_only(fresh);
-    let Some(fresh) = fresh.find(same).map(|fresh| kept.refreshed(fresh)) else { return Vec::new() };
-    if *kept == fresh || scene.progress(there, judge, true) == Progress::Unreadable {
+    let fresh = fresh.find(same).map_or_else(|| kept.clone(), |fresh| kept.refreshed(fresh));
+    let is_open = || scene.progress(there, judge, true) != Progress::Unreadable;
+    if (*kept == fresh && scene.journal.unapplied.is_empty()) || !is_open() {
         return Vec::new();
     }
-    let mut journal = scene.journal.clone();
-    journal.remember(&fresh);
-    let changed = changed_stages(kept, &fresh, judge.open_stages(&fresh));
-    vec![Deed::WriteJournal(journal), Deed::Apply(changed)]
+    let mut applied = scene.journal.clone();
+    applied.remember(&fresh);
+    let mut begun = applied.clone();
+    begun.unapplied.extend(changed(kept, &fresh));
+    applied.unapplied.clear();
+    let again = unapplied(&fresh, &begun.unapplied, judge.open_stages(&fresh));
+    let begin = (begun != scene.journal).then_some(Deed::WriteJournal(begun));
+    // Without the last one, whoever comes after an answer that was lost would take the new bytes for applied.
+    begin.into_iter().chain([Deed::Apply(again), Deed::WriteJournal(applied)]).collect()
 }
 
-fn changed_stages(kept: &Revision, fresh: &Revision, open: usize) -> Vec<Vec<Object>> {
+fn changed(kept: &Revision, fresh: &Revision) -> Vec<ObjectRef> {
+    let changed = fresh.objects().filter(|object| kept.object(object.reference()) != Some(object));
+    changed.map(|object| object.reference().clone()).collect()
+}
+
+/// These objects of the open stages. Those of later stages are applied when their stage opens, as it is.
+fn unapplied(fresh: &Revision, which: &BTreeSet<ObjectRef>, open: usize) -> Vec<Vec<Object>> {
     let stages = fresh.stages.iter().take(open);
-    let changed = stages.map(|stage| {
-        let objects = stage.objects.iter().filter(|object| kept.object(object.reference()) != Some(object));
+    let stages = stages.map(|stage| {
+        let objects = stage.objects.iter().filter(|object| which.contains(object.reference()));
         objects.cloned().collect::<Vec<_>>()
     });
-    changed.filter(|objects| !objects.is_empty()).collect()
+    stages.filter(|objects| !objects.is_empty()).collect()
 }
 
 #[cfg(test)]
