@@ -17,7 +17,7 @@ pub fn news<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Conditi
         // One that only waits for another has nothing to say: the other one has.
         let waits = new.reason == reasons::NOT_CHECKED_YET.name;
         // What goes well is said once, by Ready.
-        let well = new.status == Truth::True && new.type_ != "Ready" && !is_insecure(new);
+        let well = new.status == Truth::True && new.type_ != "Ready" && !is_grave(new);
         !same && !waits && !well
     };
     VERDICTS.iter().filter_map(|type_| find(after, type_)).filter(told).collect()
@@ -27,13 +27,16 @@ pub fn news<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Conditi
 pub fn weight(verdict: &Condition) -> Weight {
     match verdict.status {
         Truth::False => Weight::Warning,
-        Truth::True if is_insecure(verdict) => Weight::Warning,
+        Truth::True if is_grave(verdict) => Weight::Warning,
         Truth::True | Truth::Unknown => Weight::Normal,
     }
 }
 
-fn is_insecure(verdict: &Condition) -> bool {
-    verdict.reason == reasons::INSECURE_BY_REQUEST.name
+/// True, and still something to see to.
+fn is_grave(verdict: &Condition) -> bool {
+    [&reasons::INSECURE_BY_REQUEST, &reasons::CRDS_OUTDATED]
+        .iter()
+        .any(|reason| reason.name == verdict.reason)
 }
 
 #[cfg(test)]
@@ -44,7 +47,8 @@ mod tests {
 
     use super::*;
     use crate::reasons::{
-        CERTIFICATE_TRUSTED, INSECURE_BY_REQUEST, LOGIN_REFUSED, NOT_CHECKED_YET, REACHED, VCENTER_VERIFIED,
+        CERTIFICATE_TRUSTED, CRDS_OUTDATED, INSECURE_BY_REQUEST, LOGIN_REFUSED, NOT_CHECKED_YET, REACHED,
+        VCENTER_VERIFIED,
     };
 
     fn said(type_: &str, truth: Truth, reason: &Reason) -> Condition {
@@ -79,5 +83,7 @@ mod tests {
         let insecure = [said("Trusted", Truth::True, &INSECURE_BY_REQUEST)];
         assert_eq!(news(&[], &insecure).len(), 1);
         assert_eq!(weight(&insecure[0]), Weight::Warning);
+        let outdated = [said("Accepted", Truth::True, &CRDS_OUTDATED)];
+        assert_eq!((news(&[], &outdated).len(), weight(&outdated[0])), (1, Weight::Warning));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta, PartialObjectMetaExt};
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vdo_api::condition::merge;
 use vdo_api::names::CORE_MANAGER;
@@ -330,6 +331,7 @@ async fn sum_up(
         },
     );
     let known_for = known_for(state, active);
+    let lacking: Vec<String> = ctx.cluster.fetch_lacking().await.into_iter().collect();
     let conditions = sum::conditions(&sum::Scene {
         config: active,
         vcenters: &vcenters,
@@ -337,6 +339,7 @@ async fn sum_up(
         gates: &gates,
         nodes: &nodes,
         pulses: ctx.watched.pulses(),
+        lacking: &lacking,
         known_for,
         now,
     });
@@ -491,7 +494,7 @@ async fn tell_strays(ctx: &Context, state: &mut State) -> Result<Option<Duration
 /// Tells one object that it cannot count, and why.
 async fn tell<K>(ctx: &Context, told: &mut Told, stray: &Stray) -> Result<(), PassError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Serialize,
 {
     let seen: PartialObjectMeta<K> = stray.metadata.clone().into_response_partial();
     let (kind, name) = (K::kind(&()), seen.name_any());

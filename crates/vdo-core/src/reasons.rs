@@ -164,6 +164,11 @@ vdo_api::reasons! {
         "The object is left out of account; what is installed keeps running.",
         "Correct the field that the message names; kubectl explain says what it may hold.",
     }
+    CRDS_OUTDATED = "CRDsOutdated" {
+        "The CRDs of the cluster are older than this release of VDO, and do not know every field that it uses.",
+        "What they do not know is left out of what is written; everything else goes on.",
+        "Upgrade the chart vdo-crds, or apply the CRDs of this release; it is noticed within five minutes.",
+    }
     VCENTER_CONFIG_UNREADABLE = "VsphereCloudConfigUnreadable" {
         "A VsphereCloudConfig that the VDOConfig names does not decode.",
         "What is installed keeps running.",

@@ -1,6 +1,7 @@
 //! The one way to the API server: a client without retries, a deadline on every call, and a record of our
 //! own writes that may still be under way.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,11 +10,13 @@ use http::{HeaderValue, Request, Uri, header};
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tower::util::{MapRequestLayer, ThenLayer};
 
 use crate::clock::{Monotonic, monotonic};
 use crate::fault::{KubeFault, Retry};
+use crate::served::Served;
 use crate::wire::{TokenFile, spelled_out};
 
 /// How long a read may take.
@@ -38,6 +41,7 @@ pub async fn call<T, E: Into<KubeFault>>(
 pub struct Cluster {
     client: Client,
     record: Arc<Record>,
+    served: Arc<Served>,
 }
 
 /// What is known of our own requests.
@@ -105,12 +109,28 @@ impl Cluster {
     /// The cluster behind a client that was made elsewhere, as over a transport without sockets. The client
     /// must not retry.
     pub fn over(client: Client) -> Self {
-        Cluster { client, record: Arc::default() }
+        Cluster { client, record: Arc::default(), served: Arc::default() }
     }
 
     /// The client, for typed reads through `kube::Api`; go through [`Cluster::read`].
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What this build knows of our kinds and their CRDs do not, as in `VDOConfig.status.nodes`; as it was when a status
+    /// was about to be written, or when it was fetched.
+    pub fn lacking(&self) -> BTreeSet<String> {
+        self.served.lacking()
+    }
+
+    /// The same, not older than a few minutes.
+    pub async fn fetch_lacking(&self) -> BTreeSet<String> {
+        self.served.fetch(self).await;
+        self.served.lacking()
+    }
+
+    pub(crate) async fn outdated(&self, kind: &str) -> Option<Value> {
+        self.served.outdated(self, kind).await
     }
 
     /// Waits for a read, no longer than [`READ_DEADLINE`].

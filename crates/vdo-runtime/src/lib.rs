@@ -31,6 +31,7 @@ pub mod own;
 pub mod rows;
 pub mod run;
 pub mod serve;
+mod served;
 pub mod settings;
 mod slim;
 pub mod status;

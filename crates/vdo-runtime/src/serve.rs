@@ -97,7 +97,11 @@ impl Health {
         match path {
             "/healthz" => verdict(self.liveness()),
             "/readyz" => verdict(self.readiness()),
-            "/metrics" => (StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render(&self.pulses)),
+            "/metrics" => {
+                let missing = self.cluster.lacking().len();
+                self.metrics.crd_fields_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+                (StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render(&self.pulses))
+            }
             _ => (StatusCode::NOT_FOUND, "text/plain", "/healthz, /readyz, /metrics\n".to_owned()),
         }
     }

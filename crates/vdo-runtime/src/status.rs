@@ -4,11 +4,13 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::params::{GetParams, ValidationDirective};
 use kube::core::{DeserializeGuard, NamespaceResourceScope, ObjectList, Request};
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::client::{Cluster, READ_DEADLINE, built};
 use crate::fault::KubeFault;
+use crate::served::{known, says};
 use crate::watch::Broken;
 
 /// The objects of one kind in one namespace, with those that do not decode kept apart.
@@ -58,6 +60,9 @@ where
 /// Writes an operator's whole part of a status. What it leaves out of its part is removed; what others wrote
 /// stays. `status` is the value of the field `status`.
 ///
+/// What the CRD does not know is left out; then nothing is written if `seen` says the rest already. The caller cannot know
+/// that, for what it wants to say is never stored.
+///
 /// The part is written only if `seen` is still the version that is stored; else the answer is `Conflict`, and
 /// the caller reads and decides again.
 pub async fn apply_status<K>(
@@ -67,8 +72,17 @@ pub async fn apply_status<K>(
     status: &Value,
 ) -> Result<K, KubeFault>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Serialize,
 {
+    let mut status = status.clone();
+    if let Some(schema) = cluster.outdated(&K::kind(&())).await {
+        let schema = &schema["properties"]["status"];
+        status = known(schema, &status);
+        let stored = serde_json::to_value(seen).map_err(|error| KubeFault::malformed(&error))?;
+        if says(&known(schema, &stored["status"]), &status) {
+            return serde_json::from_value(stored).map_err(|error| KubeFault::malformed(&error));
+        }
+    }
     let (path, name) = place_of(seen);
     let body = json!({
         "apiVersion": K::api_version(&()),

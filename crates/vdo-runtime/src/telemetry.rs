@@ -54,6 +54,7 @@ pub struct Metrics {
     pub(crate) pass_seconds: Histogram,
     pub(crate) leading: IntGauge,
     watch_age: GaugeVec,
+    pub(crate) crd_fields_missing: IntGauge,
     pub(crate) drift_repairs: IntCounterVec,
     process: Arc<Process>,
 }
@@ -97,6 +98,10 @@ impl Metrics {
                 ),
                 &["watch"],
             )?,
+            crd_fields_missing: IntGauge::new(
+                "vdo_crd_fields_missing",
+                "Fields of this release that the CRDs of the cluster do not know; above 0 they have to be upgraded.",
+            )?,
             drift_repairs: IntCounterVec::new(
                 Opts::new(
                     "vdo_drift_repairs_total",
@@ -113,6 +118,7 @@ impl Metrics {
             Box::new(metrics.pass_seconds.clone()),
             Box::new(metrics.leading.clone()),
             Box::new(metrics.watch_age.clone()),
+            Box::new(metrics.crd_fields_missing.clone()),
             Box::new(metrics.drift_repairs.clone()),
             Box::new(metrics.process.cpu_seconds.clone()),
             Box::new(metrics.process.resident_bytes.clone()),

@@ -6,6 +6,8 @@
 mod support;
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -276,5 +278,75 @@ async fn any_one_write_that_is_put_off_for_an_hour_costs_about_a_minute() {
             assert!(put_off > 8, "write {at} was put off and made again: {put_off} writes");
         })
         .await;
+    }
+}
+
+/// The description of our kinds; of an older one that does not know which generation a driver's record speaks of.
+fn description(is_older: impl Fn() -> bool) -> Value {
+    let schemas = vdo_api::crd::all().into_iter().map(|crd| {
+        let kind = &crd.spec.names.kind;
+        let mut schema =
+            serde_json::to_value(&crd.spec.versions[0].schema).unwrap()["openAPIV3Schema"].take();
+        if kind == "VDOConfig" && is_older() {
+            let record = &mut schema["properties"]["status"]["properties"]["cpi"]["properties"];
+            record.as_object_mut().unwrap().remove("observedGeneration").unwrap();
+        }
+        schema["x-kubernetes-group-version-kind"] =
+            json!([{"group": "vdo.vmware.com", "version": "v1alpha1", "kind": kind}]);
+        (format!("com.vmware.vdo.v1alpha1.{kind}"), schema)
+    });
+    json!({"components": {"schemas": Value::Object(schemas.collect())}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_the_crd_does_not_know_is_left_out_and_steady_state_writes_nothing() {
+    let api = Api::new();
+    api.put(CONFIG, config());
+    let is_older = Arc::new(AtomicBool::new(true));
+    let upgrade = is_older.clone();
+    api.script(move |seen| {
+        let older = || is_older.load(Ordering::Relaxed);
+        if seen.path == "/openapi/v3/apis/vdo.vmware.com/v1alpha1" {
+            return Some(Reply::Answer(200, description(older)));
+        }
+        // As a server answers that meets a field in an apply which the schema lacks.
+        let unknown = seen.path == STATUS && !seen.body["status"]["cpi"]["observedGeneration"].is_null();
+        if unknown && older() {
+            return Some(Reply::Refuse(500, ".status.cpi.observedGeneration: field not declared in schema"));
+        }
+        discovery(seen)
+    });
+    beside(&api, async {
+        is_installed(&api, 30 * SECOND).await;
+        tokio::time::sleep(10 * SECOND).await;
+        let (status, objects) = (writes(&api, STATUS), writes(&api, MAPS));
+        restless(&api, 900).await;
+        assert_eq!(
+            (writes(&api, STATUS), writes(&api, MAPS)),
+            (status, objects),
+            "it writes in steady state"
+        );
+        let asked = api.log().iter().filter(|seen| seen.path.starts_with("/openapi")).count();
+        assert!((2..=5).contains(&asked), "the CRDs were looked at {asked} times in a quarter of an hour");
+        // The CRDs are upgraded: everything is said, without a restart.
+        upgrade.store(false, Ordering::Relaxed);
+        until("what was left out is there", 310 * SECOND, || {
+            api.object(CONFIG).unwrap()["status"]["cpi"]["observedGeneration"] == 1
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn crds_that_cannot_be_compared_hold_nothing_up() {
+    for reply in [|| Reply::Refuse(403, "forbidden"), || Reply::Page(200), || Reply::Answer(200, json!({}))] {
+        let api = Api::new();
+        api.put(CONFIG, config());
+        api.script(
+            move |seen| if seen.path.starts_with("/openapi") { Some(reply()) } else { discovery(seen) },
+        );
+        beside(&api, is_installed(&api, 30 * SECOND)).await;
+        assert_eq!(api.object(CONFIG).unwrap()["status"]["cpi"]["observedGeneration"], 1);
     }
 }

@@ -51,6 +51,7 @@ async fn probes_and_metrics_are_served() {
     for name in [
         "vdo_build_info{",
         "vdo_leading 0",
+        "vdo_crd_fields_missing 0",
         "vdo_watch_silence_seconds{watch=\"configs\"}",
         "process_open_fds ",
     ] {

@@ -51,6 +51,8 @@ pub struct Scene<'a> {
     pub nodes: &'a Reading<Joined>,
     /// The Leases of the driver operators.
     pub pulses: PerDriver<Pulse>,
+    /// What this release knows of our kinds and the CRDs do not.
+    pub lacking: &'a [String],
     /// How long this generation has been known.
     pub known_for: Duration,
     /// The time.
@@ -169,6 +171,14 @@ impl Scene<'_> {
                     why.unwrap_or_default()
                 ),
             );
+        }
+        if !self.lacking.is_empty() {
+            // It counts all the same: whatever depends on such a field says for itself what it waits for.
+            let message = format!(
+                "this VDOConfig counts, but the CRDs of the cluster do not know {}; upgrade the chart vdo-crds",
+                name_some(self.lacking)
+            );
+            return Word::new(Truth::True, &reasons::CRDS_OUTDATED, message);
         }
         Word::new(Truth::True, &AS_WANTED, "this VDOConfig counts")
     }

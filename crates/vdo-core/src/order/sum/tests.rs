@@ -14,6 +14,7 @@ struct World {
     gates: Gates,
     nodes: Reading<Joined>,
     pulses: PerDriver<Pulse>,
+    lacking: Vec<String>,
     known_for: Duration,
 }
 
@@ -44,6 +45,7 @@ fn world() -> World {
         },
         nodes: Reading::Present(Joined::default()),
         pulses: PerDriver { cpi: Pulse::Beats, csi: Pulse::Beats },
+        lacking: Vec::new(),
         known_for: Duration::ZERO,
     }
 }
@@ -93,6 +95,7 @@ impl World {
             gates: &self.gates,
             nodes: &self.nodes,
             pulses: self.pulses,
+            lacking: &self.lacking,
             known_for: self.known_for,
             now: NOW,
         };
@@ -219,4 +222,14 @@ fn the_others_are_told_which_one_counts() {
     let conditions = inactive(&world().config, "first", NOW);
     assert!(conditions.iter().all(|it| it.status == Truth::False && it.reason == "NotActive"));
     assert!(conditions[0].message.contains("VDOConfig first"));
+}
+
+#[test]
+fn crds_that_are_too_old_are_said_and_take_nothing_away() {
+    let mut world = world().seen(2).installed().cpi(Truth::True, 2);
+    world.lacking = vec!["VDOConfig.status.new".into()];
+    assert_eq!(world.says("Accepted"), (Truth::True, "CRDsOutdated".into()));
+    assert_eq!(world.says("Ready").0, Truth::True);
+    world.vcenters[0].1 = Reading::Absent;
+    assert_eq!(world.says("Accepted").0, Truth::False, "what a user can mend at once comes first");
 }
