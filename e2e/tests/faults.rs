@@ -18,7 +18,7 @@ use testbed::audit::AuditLog;
 use testbed::bed::{Bed, output_of};
 use testbed::wait::{eventually, throughout};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// One row at a time, whatever the test runner does.
 static ROW: Mutex<()> = Mutex::new(());

@@ -14,7 +14,7 @@ use testbed::audit::AuditLog;
 use testbed::bed::Bed;
 use testbed::wait::throughout;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 /// Nothing watches what is not ours: an operator looks again every half a minute, and then it installs.
 const AFTERWARDS: Duration = Duration::from_secs(120);
 

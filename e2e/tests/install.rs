@@ -71,7 +71,7 @@ fn tell() -> Story {
     });
     bed.withhold_csinodes(&[]).unwrap();
     await_condition(&bed, "vdo", CONFIG, "CSIReady", "True", SOON);
-    let ready = await_condition(&bed, "vdo", CONFIG, "Ready", "True", Duration::from_secs(30));
+    let ready = await_condition(&bed, "vdo", CONFIG, "Ready", "True", Duration::from_secs(60));
     Story { bed, csi_waits, two_of_three, ready }
 }
 

@@ -18,12 +18,22 @@ struct Args {
     /// Only writes of these operators.
     #[arg(long)]
     operator: Vec<String>,
-    /// Only this case.
+    /// Only these cases.
     #[arg(long)]
-    case: Option<Case>,
-    /// `first-middle-last`, or SEED:N for so many of each workload and operator.
+    case: Vec<Case>,
+    /// `first-middle-last`, the same with `:SEED` for one place each, or SEED:N for so many of each workload and
+    /// operator.
     #[arg(long)]
     sample: Option<Sample>,
+    /// Which lane this is, from 0.
+    #[arg(long, default_value_t = 0)]
+    lane: usize,
+    /// How many there are.
+    #[arg(long, default_value_t = 1)]
+    lanes: usize,
+    /// One undisturbed run has to do.
+    #[arg(long)]
+    once: bool,
 }
 
 fn main() -> Result<()> {
@@ -33,7 +43,9 @@ fn main() -> Result<()> {
         folder: args.folder,
         workloads: args.workload,
         operators,
-        case: args.case,
+        cases: args.case,
         sample: args.sample.unwrap_or_default(),
+        lane: (args.lane, args.lanes),
+        once: args.once,
     })
 }

@@ -1,5 +1,6 @@
 //! A case: which workload, whose write, and where it is struck. Its name replays it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -150,6 +151,11 @@ pub enum Sample {
     All,
     /// Those of the first, the middle and the last write.
     FirstMiddleLast,
+    /// The same writes, each at one place that a seed chooses.
+    OnePlaceEach {
+        /// The seed.
+        seed: u64,
+    },
     /// So many, chosen by a seed.
     Seeded {
         /// The seed.
@@ -166,12 +172,19 @@ impl FromStr for Sample {
         if text == "first-middle-last" {
             return Ok(Sample::FirstMiddleLast);
         }
-        let (seed, count) = text.split_once(':').context("a sample is first-middle-last or SEED:N")?;
-        // A commit is a seed too: its first 15 digits are.
-        let digits: String = seed.chars().take(15).collect();
-        let seed = u64::from_str_radix(&digits, 16).with_context(|| format!("the seed {seed}"))?;
-        Ok(Sample::Seeded { seed, count: count.parse().context("the number of cases")? })
+        if let Some(seed) = text.strip_prefix("first-middle-last:") {
+            return Ok(Sample::OnePlaceEach { seed: seed_of(seed)? });
+        }
+        let forms = "a sample is first-middle-last, first-middle-last:SEED or SEED:N";
+        let (seed, count) = text.split_once(':').context(forms)?;
+        Ok(Sample::Seeded { seed: seed_of(seed)?, count: count.parse().context("the number of cases")? })
     }
+}
+
+/// A commit is a seed too: its first 15 digits are.
+fn seed_of(text: &str) -> Result<u64> {
+    let digits: String = text.chars().take(15).collect();
+    u64::from_str_radix(&digits, 16).with_context(|| format!("the seed {text}"))
 }
 
 impl Sample {
@@ -183,6 +196,17 @@ impl Sample {
                 let last = cases.iter().map(|case| case.write).max().unwrap_or_default();
                 let wanted = [1, last.div_ceil(2), last];
                 cases.into_iter().filter(|case| wanted.contains(&case.write)).collect()
+            }
+            Sample::OnePlaceEach { seed } => {
+                let mut chosen = BTreeMap::new();
+                for case in Sample::FirstMiddleLast.of(cases) {
+                    let rank = mixed(seed, &case.to_string());
+                    let best = chosen.entry(case.write).or_insert((rank, case.clone()));
+                    if rank < best.0 {
+                        *best = (rank, case);
+                    }
+                }
+                chosen.into_values().map(|(_, case)| case).collect()
             }
             Sample::Seeded { seed, count } => {
                 let mut ranked: Vec<(u64, Case)> =
@@ -225,6 +249,18 @@ mod tests {
             "first-middle-last".parse::<Sample>().unwrap().of(all).iter().map(|it| it.write).collect();
         writes.dedup();
         assert_eq!(writes, [1, 4, 7]);
+    }
+
+    #[test]
+    fn the_sample_of_ci_strikes_each_of_these_writes_once_and_over_the_commits_everywhere() {
+        let of = |text: &str| text.parse::<Sample>().unwrap().of(Case::all(Workload::Install, "vdo-core", 7));
+        let writes = |seed: &str| -> Vec<u64> { of(seed).iter().map(|it| it.write).collect() };
+        let places: std::collections::BTreeSet<Place> =
+            (0..20).flat_map(|seed| of(&format!("first-middle-last:{seed}"))).map(|it| it.place).collect();
+
+        assert_eq!(writes("first-middle-last:abc"), [1, 4, 7]);
+        assert_eq!(of("first-middle-last:abc"), of("first-middle-last:abc"));
+        assert_eq!(places.len(), Place::ALL.len());
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Lane {
 pub struct Run {
     /// The end state.
     pub leaves: Leaves,
+    /// The state that had the most to compare: a removal ends with next to nothing.
+    pub widest: Leaves,
     /// Creates and deletes.
     pub counts: Counts,
     /// What each operator wrote after the beginning, in words.
@@ -165,8 +167,10 @@ impl Lane {
         breaches.extend(operators.iter().filter_map(Operator::unasked_end).map(|said| breach("alive", said)));
         let writes: BTreeMap<&'static str, Vec<String>> =
             operators.iter().zip(&begun).map(|(it, count)| (it.name, it.writes_after(*count))).collect();
+        let (first, end) = (leaves(&before, &names), leaves(&history.objects, &names));
         Ok(Run {
-            leaves: leaves(&history.objects, &names),
+            widest: if first.len() > end.len() { first } else { end.clone() },
+            leaves: end,
             counts: counts(&new, &names),
             fewest: writes.iter().map(|(name, writes)| (*name, writes.len())).collect(),
             writes,
@@ -186,6 +190,7 @@ impl Lane {
         done: impl Fn(&Objects) -> Result<()>,
     ) -> Result<()> {
         let start = Instant::now();
+        let mut free_since = None;
         loop {
             operators.iter().try_for_each(Operator::tend)?;
             let state = done(&self.recording.history().objects);
@@ -193,7 +198,9 @@ impl Lane {
                 let struck = case.filter(|case| case.operator == it.name && it.fired());
                 it.is_free(struck.map(|case| case.place))
             });
-            let since = operators.iter().filter_map(Operator::last_write).max();
+            // One that could not write until now is listened to as long as one that has just written.
+            let at_liberty = free.then(|| *free_since.get_or_insert_with(Timestamp::now));
+            let since = operators.iter().filter_map(Operator::last_write).chain(at_liberty).max();
             let calm = since.is_none_or(|at| {
                 Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default() > silence
             });

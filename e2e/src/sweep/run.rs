@@ -27,10 +27,14 @@ pub struct Orders {
     pub workloads: Vec<Workload>,
     /// Whose writes; all if none is named.
     pub operators: Vec<&'static str>,
-    /// Only this case.
-    pub case: Option<Case>,
+    /// Only these cases.
+    pub cases: Vec<Case>,
     /// Which cases.
     pub sample: Sample,
+    /// Which lane this is of how many: each begins elsewhere, so that they seldom need the same undisturbed runs.
+    pub lane: (usize, usize),
+    /// One undisturbed run has to do, so nothing is said about how equal two of them are.
+    pub once: bool,
 }
 
 /// One line of the results.
@@ -65,68 +69,101 @@ pub struct Line {
 pub fn run(orders: &Orders) -> Result<()> {
     let mut lane = Lane::open()?;
     let mut references: BTreeMap<String, Run> = BTreeMap::new();
-    let workloads =
-        if orders.workloads.is_empty() { Workload::ALL.to_vec() } else { orders.workloads.clone() };
-    for workload in
-        workloads.into_iter().filter(|it| orders.case.as_ref().is_none_or(|case| case.workload == *it))
-    {
-        for operator in OPERATORS {
-            let is_wanted = orders.operators.is_empty() || orders.operators.contains(&operator);
-            if !is_wanted || orders.case.as_ref().is_some_and(|case| case.operator != operator) {
-                continue;
-            }
-            let story = Story::of(workload, operator);
-            if let Entry::Vacant(place) = references.entry(story.key()) {
-                match undisturbed(&mut lane, orders, &story) {
-                    Ok(run) => {
-                        place.insert(run);
-                    }
-                    Err(fault) => {
-                        let lost = breach("undisturbed", format!("{fault:#}"));
-                        write(orders, &failed(format!("{}/{operator}/undisturbed", workload.name()), lost))?;
-                        continue;
-                    }
+    for (workload, operator) in parts(orders) {
+        if is_claimed(orders, workload, operator)? {
+            continue;
+        }
+        let story = Story::of(workload, operator);
+        if let Entry::Vacant(place) = references.entry(story.key()) {
+            match undisturbed(&mut lane, orders, &story) {
+                Ok(run) => {
+                    place.insert(run);
+                }
+                Err(fault) => {
+                    let lost = breach("undisturbed", format!("{fault:#}"));
+                    write(orders, &failed(format!("{}/{operator}/undisturbed", workload.name()), lost))?;
+                    continue;
                 }
             }
-            let Some(reference) = references.get(&story.key()) else { continue };
-            let plan = planned(&lane, orders, workload, operator, reference)?;
-            for case in plan {
-                if claim(&orders.folder, &case.to_string())? {
-                    let line = judged(&mut lane, &story, &case, reference);
-                    write(orders, &line)?;
-                }
+        }
+        let Some(reference) = references.get(&story.key()) else { continue };
+        for case in planned(&lane, orders, workload, operator, reference)? {
+            if claim(&orders.folder, &case.to_string())? {
+                let line = judged(&mut lane, &story, &case, reference);
+                write(orders, &line)?;
             }
         }
     }
     Ok(())
 }
 
+/// The workloads and operators that are wanted, from where this lane begins.
+fn parts(orders: &Orders) -> Vec<(Workload, &'static str)> {
+    let is_wanted = |workload: &Workload, operator: &&'static str| {
+        let among = |case: &Case| case.workload == *workload && case.operator == *operator;
+        (orders.workloads.is_empty() || orders.workloads.contains(workload))
+            && (orders.operators.is_empty() || orders.operators.contains(operator))
+            && (orders.cases.is_empty() || orders.cases.iter().any(among))
+    };
+    let all = Workload::ALL.into_iter().flat_map(|it| OPERATORS.map(|operator| (it, operator)));
+    let mut parts: Vec<_> = all.filter(|(workload, operator)| is_wanted(workload, operator)).collect();
+    let (lane, lanes) = orders.lane;
+    let count = parts.len();
+    parts.rotate_left((count * lane / lanes.max(1)).min(count));
+    parts
+}
+
+/// Whether other lanes have taken every case of it.
+fn is_claimed(orders: &Orders, workload: Workload, operator: &'static str) -> Result<bool> {
+    let path = plan_file(orders, workload, operator);
+    if !orders.cases.is_empty() || !path.exists() {
+        return Ok(false);
+    }
+    let cases = cases(orders, workload, operator, &fs::read(&path)?)?;
+    Ok(cases.iter().all(|case| claim_file(&orders.folder, &case.to_string()).exists()))
+}
+
+fn plan_file(orders: &Orders, workload: Workload, operator: &str) -> PathBuf {
+    orders.folder.join(format!("plan-{}-{operator}.json", workload.name()))
+}
+
+/// The cases of a plan.
+fn cases(orders: &Orders, workload: Workload, operator: &'static str, plan: &[u8]) -> Result<Vec<Case>> {
+    let writes: Vec<String> = serde_json::from_slice(plan)?;
+    Ok(orders.sample.of(Case::all(workload, operator, u64::try_from(writes.len())?)))
+}
+
 /// Two undisturbed runs that have to be equal: what differs between them could hide anything.
 fn undisturbed(lane: &mut Lane, orders: &Orders, story: &Story) -> Result<Run> {
     let start = Instant::now();
     let mut first = lane.run(story, None)?;
-    let second = lane.run(story, None)?;
-    let mut breaches = [first.breaches.clone(), second.breaches.clone()].concat();
-    breaches.extend(same_end(&first.leaves, &second.leaves, &lane.mask));
-    breaches.extend(same_history(&first.counts, &second.counts));
-    let percent = lane.mask.percent(&first.leaves);
-    if let Err(fault) = lane.mask.check(&first.leaves) {
+    let second = if orders.once { None } else { Some(lane.run(story, None)?) };
+    let seconds = start.elapsed().as_secs_f64() / if orders.once { 1.0 } else { 2.0 };
+    let mut breaches = first.breaches.clone();
+    if let Some(second) = &second {
+        breaches.extend(second.breaches.clone());
+        breaches.extend(same_end(&first.leaves, &second.leaves, &lane.mask));
+        breaches.extend(same_history(&first.counts, &second.counts));
+    }
+    let percent = lane.mask.percent(&first.widest);
+    if let Err(fault) = lane.mask.check(&first.widest) {
         breaches.push(breach("mask", format!("{fault:#}")));
     }
-    let log = if breaches.is_empty() { String::new() } else { second.tail };
+    let last = second.as_ref().unwrap_or(&first);
+    let log = if breaches.is_empty() { String::new() } else { last.tail.clone() };
     let line = Line {
         case: format!("{}/undisturbed", story.key()),
-        seconds: start.elapsed().as_secs_f64() / 2.0,
+        seconds,
         reached: true,
         optional: false,
         breaches,
         log,
         writes: Vec::new(),
         masked_percent: Some(percent),
-        leaves: Some(first.leaves.len()),
+        leaves: Some(first.widest.len()),
     };
     write(orders, &line)?;
-    for (operator, writes) in &second.writes {
+    for (operator, writes) in second.iter().flat_map(|run| &run.writes) {
         let fewest = first.fewest.entry(operator).or_default();
         *fewest = writes.len().min(*fewest);
     }
@@ -141,11 +178,12 @@ fn planned(
     operator: &'static str,
     reference: &Run,
 ) -> Result<Vec<Case>> {
-    if let Some(case) = &orders.case {
-        return Ok(vec![case.clone()]);
+    if !orders.cases.is_empty() {
+        let is_here = |case: &&Case| case.workload == workload && case.operator == operator;
+        return Ok(orders.cases.iter().filter(is_here).cloned().collect());
     }
+    let path = plan_file(orders, workload, operator);
     let name = format!("plan-{}-{operator}.json", workload.name());
-    let path = orders.folder.join(&name);
     let mine = reference.writes.get(operator).cloned().unwrap_or_default();
     lane.note(&name, &serde_json::to_string_pretty(&mine)?)?;
     if claim(&orders.folder, &name)? {
@@ -157,10 +195,7 @@ fn planned(
     while !path.exists() && start.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(50));
     }
-    let text = fs::read(&path).with_context(|| path.display().to_string())?;
-    let writes: Vec<String> = serde_json::from_slice(&text)?;
-    let count = u64::try_from(writes.len())?;
-    Ok(orders.sample.of(Case::all(workload, operator, count)))
+    cases(orders, workload, operator, &fs::read(&path).with_context(|| path.display().to_string())?)
 }
 
 fn judged(lane: &mut Lane, story: &Story, case: &Case, reference: &Run) -> Line {
@@ -203,9 +238,13 @@ fn failed(case: String, breach: Breach) -> Line {
     }
 }
 
+fn claim_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("claim-{}", name.replace('/', "-")))
+}
+
 /// Takes something that only one lane does.
 fn claim(folder: &Path, name: &str) -> Result<bool> {
-    let path = folder.join(format!("claim-{}", name.replace('/', "-")));
+    let path = claim_file(folder, name);
     match OpenOptions::new().write(true).create_new(true).open(&path) {
         Ok(_) => Ok(true),
         Err(fault) if fault.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),

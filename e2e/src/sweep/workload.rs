@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 
@@ -18,6 +20,7 @@ const NEW: Releases = Releases { cpi: "1.36.0", csi: "3.7.0" };
 const NEXT_PASSWORD: &str = "Rotated-Pass-2!";
 const CPI: &str = "vmware-system-cpi";
 const CSI: &str = "vmware-system-csi";
+const CPI_CREDENTIALS: &str = "vdo-cpi-credentials";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// All objects.
@@ -179,6 +182,12 @@ impl Story {
                     config(objects).map(|it| it["status"]["csi"]["installed"]["revision"].clone())
                 };
                 ensure!(revision(before)? != revision(objects)?, "CSI has not got the new password");
+                let held = &objects
+                    .get(&Id::new("Secret", CPI, CPI_CREDENTIALS))
+                    .context("CPI's credentials")?["data"];
+                let new = STANDARD.encode(NEXT_PASSWORD);
+                let has_it = held.as_object().into_iter().flatten().any(|(_, value)| *value == new.as_str());
+                ensure!(has_it, "CPI has not got the new password");
                 Ok(())
             }
             Workload::Drift => {

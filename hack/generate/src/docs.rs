@@ -97,6 +97,7 @@ const NARROWER: &[(&str, &str)] = &[
     ("MatrixSourceUnsupported", RESOLVED),
     ("KubernetesVersionUnknown", RESOLVED),
     ("NotActive", ACCEPTED),
+    ("CRDsOutdated", ACCEPTED),
     ("NotInOperatorsNamespace", STRAY),
     ("NotDecodable", STRAY),
     ("VsphereCloudConfigUnreadable", ACCEPTED),

@@ -6,22 +6,31 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{compile, e2e, shell};
 
-/// What the result depends on.
-const INPUTS: [&str; 4] = ["crates", "charts", "e2e/src/sweep", "hack/testbed"];
-const EVIDENCE: &str = "docs/evidence/crash.json";
+mod evidence;
+
+const FOLDER: &str = "target/sweep";
+/// How many cases of the whole sweep CI runs again.
+const AGAIN: usize = 3;
+/// Lanes of CI, beside the one that runs those.
+const SMALL_LANES: usize = 5;
+/// What cargo prints for a test that passed: the check of the claims reads it.
+const PROOF: &str =
+    "test an_install_and_an_upgrade_end_as_if_nothing_had_happened_wherever_a_write_is_struck ... ok";
 
 /// Which sweep.
 #[derive(Subcommand)]
 pub enum Sweep {
     /// Every write of every operator is struck: killed before it, killed after it, its reply lost.
     Crash(Crash),
+    /// Fails unless the evidence is of a whole sweep of the sources as they are.
+    Check,
 }
 
 /// Which cases, and how.
@@ -33,14 +42,15 @@ pub struct Crash {
     /// Only writes of these operators.
     #[arg(long)]
     operator: Vec<String>,
-    /// Only this case, as a failure names it.
+    /// Only this case, as a failure names it; several may be named.
     #[arg(long)]
-    case: Option<String>,
-    /// `first-middle-last`, or SEED:N for so many of each workload and operator.
+    case: Vec<String>,
+    /// `first-middle-last`, the same with `:SEED` for one place each, or SEED:N for so many of each workload and
+    /// operator.
     #[arg(long)]
     sample: Option<String>,
     /// Beds at once. Most of a case is waiting, so there may be more than cores.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 6)]
     lanes: usize,
     /// Takes the programs as they are, and builds nothing.
     #[arg(long)]
@@ -65,73 +75,143 @@ struct Line {
     leaves: Option<usize>,
 }
 
-/// Runs the sweep.
-pub fn run(root: &Path, Sweep::Crash(wanted): &Sweep) -> Result<()> {
+/// Runs the sweep, or looks at what came of the last one.
+pub fn run(root: &Path, wanted: &Sweep) -> Result<()> {
+    match wanted {
+        Sweep::Crash(wanted) => crash(root, wanted),
+        Sweep::Check => evidence::check(root),
+    }
+}
+
+fn crash(root: &Path, wanted: &Crash) -> Result<()> {
     let start = Instant::now();
     // As they are now: others may go on working while this runs.
-    let inputs = inputs(root)?;
+    let inputs = evidence::inputs(root)?;
     if !wanted.as_built {
         compile::programs(root)?;
     }
-    let testbed = compile::program(root, "testbed")?;
     e2e::programs(root)?;
-    let folder = root.join("target/sweep");
+    let mut orders = Vec::new();
+    for (flag, values) in
+        [("--workload", &wanted.workload), ("--operator", &wanted.operator), ("--case", &wanted.case)]
+    {
+        orders.extend(values.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
+    }
+    orders.extend(wanted.sample.iter().flat_map(|value| ["--sample".to_owned(), value.clone()]));
+    let count = if wanted.case.is_empty() { wanted.lanes.max(1) } else { 1 };
+    let of = |lane: usize| [&orders[..], &place(lane, count)[..]].concat();
+    let outcome = lanes(root, (0..count).map(of).collect())?;
+    let report = report(&outcome);
+    print(&report, start.elapsed().as_secs());
+    if wanted.evidence {
+        evidence::write(root, wanted, inputs, &outcome.lines, &report)?;
+    }
+    outcome.judge().map(drop)
+}
+
+/// Which of its kind a lane is.
+fn place(lane: usize, lanes: usize) -> [String; 4] {
+    ["--lane".to_owned(), lane.to_string(), "--lanes".to_owned(), lanes.to_string()]
+}
+
+/// The stage of CI: the first, middle and last write of an installation and of an upgrade, each struck at a place that
+/// the commit chooses; and as many cases of the whole sweep again as it names, chosen by the commit too.
+pub fn stage(root: &Path) -> Result<()> {
+    let start = Instant::now();
+    e2e::programs(root)?;
+    let commit = shell::output(root, "git", &["rev-parse", "HEAD"])?;
+    let commit = commit.trim();
+    let again = evidence::chosen(&evidence::read(root)?, commit, AGAIN)?;
+    println!("of the sweep again, as {commit} chooses: {}", again.join(", "));
+    let small = format!("--workload install --workload upgrade --once --sample first-middle-last:{commit}");
+    let of = |lane: usize| {
+        let words = small.split(' ').map(str::to_owned);
+        words.chain(place(lane, SMALL_LANES)).collect()
+    };
+    let mut orders: Vec<Vec<String>> = (0..SMALL_LANES).map(of).collect();
+    let named = again.iter().flat_map(|case| ["--case".to_owned(), case.clone()]);
+    orders.push(named.chain(["--once".to_owned()]).collect());
+    let outcome = lanes(root, orders)?;
+    print(&report(&outcome), start.elapsed().as_secs());
+    let cases = outcome.judge()?;
+    // Three writes of three operators in two workloads; a case may be among both.
+    ensure!(cases >= 3 * 3 * 2, "only {cases} cases were run");
+    println!("{PROOF}");
+    fs::write(root.join("target/ci/sweep.log"), format!("     Running sweep (sweep)\n{PROOF}\n"))
+        .context("failed to write the log")
+}
+
+/// What all lanes told.
+#[derive(Default)]
+struct Told {
+    lines: Vec<Line>,
+    /// How many writes there are to strike, by `WORKLOAD/OPERATOR`.
+    plans: BTreeMap<String, usize>,
+    broken: Vec<String>,
+}
+
+impl Told {
+    /// How many cases there were. Fails if any did, and if a lane broke.
+    fn judge(&self) -> Result<usize> {
+        ensure!(self.broken.is_empty(), "{}", self.broken.join("\n"));
+        let cases = self.lines.iter().filter(|line| !line.case.ends_with("/undisturbed")).count();
+        ensure!(cases > 0, "no case was run");
+        let has_failed = |line: &&Line| !line.breaches.is_empty() || !(line.reached || line.optional);
+        let failures = self.lines.iter().filter(has_failed).count();
+        ensure!(
+            failures == 0,
+            "{failures} failures; each is replayed with: cargo xtask sweep crash --case ID"
+        );
+        Ok(cases)
+    }
+}
+
+/// Runs a lane for each of these orders, and waits for all.
+fn lanes(root: &Path, orders: Vec<Vec<String>>) -> Result<Told> {
+    let folder = root.join(FOLDER);
     if folder.exists() {
         fs::remove_dir_all(&folder).context("failed to clear the folder of the last sweep")?;
     }
     fs::create_dir_all(&folder)?;
-    let lanes = if wanted.case.is_some() { 1 } else { wanted.lanes.max(1) };
-    let mut children = (1..=lanes)
-        .map(|lane| start_lane(root, &testbed, &folder, lane, wanted))
-        .collect::<Result<Vec<_>>>()?;
+    let start = |(lane, orders): (usize, &Vec<String>)| start_lane(root, &folder, lane + 1, orders);
+    let mut children = orders.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
     let mut broken = Vec::new();
     for (lane, child) in children.iter_mut().enumerate() {
         let status = child.wait()?;
         if !status.success() {
-            broken.push(format!(
-                "lane {} ended with {status}: see target/sweep/lane-{}.log",
-                lane + 1,
-                lane + 1
-            ));
+            let lane = lane + 1;
+            broken.push(format!("lane {lane} ended with {status}: see {FOLDER}/lane-{lane}.log"));
         }
     }
-    let text = fs::read_to_string(folder.join("results.jsonl")).context("no lane has told anything")?;
-    let lines: Vec<Line> =
-        text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the results")?;
-    let report = report(&lines);
-    print(&report, start.elapsed().as_secs());
-    if wanted.evidence {
-        write_evidence(root, wanted, inputs, &lines, &report)?;
-    }
-    if !broken.is_empty() {
-        bail!("{}", broken.join("\n"));
-    }
-    let cases = lines.iter().filter(|line| !line.case.ends_with("/undisturbed")).count();
-    ensure!(cases > 0, "no case was run");
-    let failures =
-        lines.iter().filter(|line| !line.breaches.is_empty() || !(line.reached || line.optional)).count();
-    ensure!(failures == 0, "{failures} failures; each is replayed with: cargo xtask sweep crash --case ID");
-    Ok(())
+    let text = fs::read_to_string(folder.join("results.jsonl"))
+        .with_context(|| format!("no lane has told anything; {}", broken.join("\n")))?;
+    let lines = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the results")?;
+    Ok(Told { lines, plans: plans(&folder)?, broken })
 }
 
-fn start_lane(root: &Path, testbed: &str, folder: &Path, lane: usize, wanted: &Crash) -> Result<Child> {
+/// Reads the plans that the lanes have made.
+fn plans(folder: &Path) -> Result<BTreeMap<String, usize>> {
+    let mut plans = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(name) = name.strip_prefix("plan-").and_then(|name| name.strip_suffix(".json")) else {
+            continue;
+        };
+        let writes: Vec<String> = serde_json::from_slice(&fs::read(&path)?).context("a plan")?;
+        plans.insert(name.replacen('-', "/", 1), writes.len());
+    }
+    Ok(plans)
+}
+
+fn start_lane(root: &Path, folder: &Path, lane: usize, orders: &[String]) -> Result<Child> {
     let bed = folder.join(format!("lane-{lane}"));
     fs::create_dir_all(&bed)?;
-    let mut command = Command::new(testbed);
+    let mut command = Command::new(compile::program(root, "testbed")?);
     command.args(["run", "--nodes", "3", "--control-plane", "0", "--dir"]).arg(bed).arg("--");
-    command.arg(root.join("target/debug/sweep")).arg("--folder").arg(folder);
-    for (flag, values) in [("--workload", &wanted.workload), ("--operator", &wanted.operator)] {
-        values.iter().for_each(|value| {
-            command.args([flag, value]);
-        });
-    }
-    for (flag, value) in [("--case", &wanted.case), ("--sample", &wanted.sample)] {
-        if let Some(value) = value {
-            command.args([flag, value]);
-        }
-    }
+    command.arg(compile::program(root, "sweep")?).arg("--folder").arg(folder).args(orders);
     let log = fs::File::create(folder.join(format!("lane-{lane}.log")))?;
-    command.current_dir(root).stdin(Stdio::null()).stderr(log);
+    command.current_dir(root).env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stderr(log);
     command.spawn().context("failed to start a lane")
 }
 
@@ -141,6 +221,8 @@ type Report = BTreeMap<String, Row>;
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Row {
     plans: usize,
+    /// How often the operator writes in the undisturbed run that made the plan.
+    writes: usize,
     seconds: f64,
     failures: Vec<Value>,
     not_reached: Vec<String>,
@@ -148,8 +230,10 @@ struct Row {
     optional: Vec<String>,
 }
 
-fn report(lines: &[Line]) -> Report {
-    let mut report = Report::new();
+fn report(Told { lines, plans, .. }: &Told) -> Report {
+    let planned =
+        |(name, writes): (&String, &usize)| (name.clone(), Row { writes: *writes, ..Row::default() });
+    let mut report: Report = plans.iter().map(planned).collect();
     for line in lines {
         let mut parts = line.case.splitn(3, '/');
         let (workload, operator) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -187,66 +271,6 @@ fn print(report: &Report, seconds: u64) {
     println!("{plans} plans, {failures} failures, in {seconds} s");
 }
 
-/// The git trees of what the result depends on, and what of it is not committed.
-fn inputs(root: &Path) -> Result<(Map<String, Value>, Vec<String>)> {
-    let mut trees = Map::new();
-    for input in INPUTS {
-        let tree = shell::output(root, "git", &["rev-parse", &format!("HEAD:{input}")])?;
-        trees.insert(input.to_owned(), tree.trim().into());
-    }
-    let mut status = vec!["status", "--porcelain", "--"];
-    status.extend(INPUTS);
-    let uncommitted: Vec<String> =
-        shell::output(root, "git", &status)?.lines().map(|line| line.trim().to_owned()).collect();
-    Ok((trees, uncommitted))
-}
-
-/// Rows of earlier sweeps stay if nothing changed since that they depend on.
-fn write_evidence(
-    root: &Path,
-    wanted: &Crash,
-    (trees, uncommitted): (Map<String, Value>, Vec<String>),
-    lines: &[Line],
-    report: &Report,
-) -> Result<()> {
-    let path = root.join(EVIDENCE);
-    let earlier: Value =
-        fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    let mut results = match &earlier["results"] {
-        Value::Object(rows) if earlier["trees"] == Value::Object(trees.clone()) => rows.clone(),
-        _ => Map::new(),
-    };
-    for (name, row) in report {
-        let sample =
-            wanted.sample.as_deref().unwrap_or(if wanted.case.is_some() { "one case" } else { "all" });
-        // A sample that found nothing says less than the whole sweep that is there.
-        if sample != "all"
-            && row.failures.is_empty()
-            && results.get(name).is_some_and(|row| row["sample"] == "all")
-        {
-            continue;
-        }
-        let row = json!({
-            "sample": sample, "plans": row.plans, "seconds": row.seconds.round(), "failures": row.failures,
-            "notReached": row.not_reached, "writeDidNotCome": row.optional});
-        results.insert(name.clone(), row);
-    }
-    let most = lines.iter().filter_map(|line| line.masked_percent).fold(0.0, f64::max);
-    let leaves = lines.iter().filter_map(|line| line.leaves).min();
-    let evidence = json!({
-        "trees": trees,
-        "uncommitted": uncommitted,
-        // Programs that were not built for it may be of other sources than these.
-        "builtForIt": !wanted.as_built,
-        "mask": {"mostPercentOfLeaves": (most * 100.0).round() / 100.0, "fewestLeaves": leaves},
-        "results": results,
-    });
-    fs::create_dir_all(path.parent().context("a folder")?)?;
-    let mut text = serde_json::to_string_pretty(&evidence)?;
-    text.push('\n');
-    fs::write(&path, text).with_context(|| path.display().to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,12 +289,13 @@ mod tests {
 
     #[test]
     fn each_workload_and_operator_has_a_row_and_a_failure_its_case() {
-        let report = report(&[
+        let lines = vec![
             line("install/undisturbed", 0, true),
             line("install/vdo-core/1/before", 0, true),
             line("install/vdo-core/1/after", 2, true),
             line("install/vdo-core/9/lost", 0, false),
-        ]);
+        ];
+        let report = report(&Told { lines, ..Told::default() });
         assert_eq!(report.keys().collect::<Vec<_>>(), ["install/vdo-core"]);
         let row = &report["install/vdo-core"];
         assert_eq!((row.plans, row.failures.len(), row.not_reached.len()), (3, 1, 1));
@@ -280,14 +305,21 @@ mod tests {
     #[test]
     fn a_write_that_does_not_always_come_is_told_and_is_no_failure() {
         let row = Line { optional: true, ..line("install/vdo-core/9/lost", 0, false) };
-        let report = report(&[row]);
+        let report = report(&Told { lines: vec![row], ..Told::default() });
         assert_eq!(report["install/vdo-core"].optional, ["install/vdo-core/9/lost"]);
         assert_eq!(report["install/vdo-core"].not_reached.len(), 0);
     }
 
     #[test]
+    fn an_operator_that_writes_nothing_has_a_row_too() {
+        let plans = BTreeMap::from([("rotation/cpi-operator".to_owned(), 0)]);
+        let report = report(&Told { plans, ..Told::default() });
+        assert_eq!(report["rotation/cpi-operator"], Row::default());
+    }
+
+    #[test]
     fn an_undisturbed_run_that_fails_is_a_failure() {
-        let report = report(&[line("drift/undisturbed", 1, true)]);
+        let report = report(&Told { lines: vec![line("drift/undisturbed", 1, true)], ..Told::default() });
         assert_eq!(report["drift/undisturbed"].failures.len(), 1);
     }
 }

@@ -1,0 +1,202 @@
+//! `docs/evidence/crash.json`: what the sweep found, and of which sources.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+
+use super::{Crash, Line, Report};
+use crate::shell;
+
+/// What the result depends on.
+const INPUTS: [&str; 11] = [
+    "crates/vdo-api/src",
+    "crates/vdo-compat/src",
+    "crates/vdo-plan/src",
+    "crates/vsphere-client/src",
+    "crates/vdo-runtime/src",
+    "crates/vdo-core/src",
+    "crates/cpi-operator/src",
+    "crates/csi-operator/src",
+    "charts",
+    "e2e/src/sweep",
+    "hack/testbed/src/faultproxy",
+];
+const EVIDENCE: &str = "docs/evidence/crash.json";
+/// The rows of a whole sweep.
+const WORKLOADS: [&str; 6] = ["install", "upgrade", "rollback", "rotation", "drift", "teardown"];
+const OPERATORS: [&str; 3] = ["vdo-core", "cpi-operator", "csi-operator"];
+const PLACES: [&str; 3] = ["before", "after", "lost"];
+
+/// The git trees of what a result depends on, and what of it is not committed.
+pub type Inputs = (Map<String, Value>, Vec<String>);
+
+/// The git trees of what the result depends on, and what of it is not committed.
+pub fn inputs(root: &Path) -> Result<Inputs> {
+    let mut trees = Map::new();
+    for input in INPUTS {
+        let tree = shell::output(root, "git", &["rev-parse", &format!("HEAD:{input}")])?;
+        trees.insert(input.to_owned(), tree.trim().into());
+    }
+    let mut status = vec!["status", "--porcelain", "--"];
+    status.extend(INPUTS);
+    let uncommitted: Vec<String> =
+        shell::output(root, "git", &status)?.lines().map(|line| line.trim().to_owned()).collect();
+    Ok((trees, uncommitted))
+}
+
+/// Rows of earlier sweeps stay if nothing changed since that they depend on.
+pub fn write(
+    root: &Path,
+    wanted: &Crash,
+    (trees, uncommitted): Inputs,
+    lines: &[Line],
+    report: &Report,
+) -> Result<()> {
+    let path = root.join(EVIDENCE);
+    let earlier = if path.exists() { read(root)? } else { Value::Null };
+    let mut results = match &earlier["results"] {
+        Value::Object(rows) if earlier["trees"] == Value::Object(trees.clone()) => rows.clone(),
+        _ => Map::new(),
+    };
+    for (name, row) in report {
+        let named = if wanted.case.is_empty() { "all" } else { "named cases" };
+        let sample = wanted.sample.as_deref().unwrap_or(named);
+        // A sample that found nothing says less than the whole sweep that is there.
+        if sample != "all"
+            && row.failures.is_empty()
+            && results.get(name).is_some_and(|row| row["sample"] == "all")
+        {
+            continue;
+        }
+        let row = json!({
+            "sample": sample, "writes": row.writes, "plans": row.plans, "seconds": row.seconds.round(), "failures": row.failures,
+            "notReached": row.not_reached, "writeDidNotCome": row.optional});
+        results.insert(name.clone(), row);
+    }
+    let most = lines.iter().filter_map(|line| line.masked_percent).fold(0.0, f64::max);
+    let leaves = lines.iter().filter_map(|line| line.leaves).min();
+    let evidence = json!({
+        "trees": trees,
+        "uncommitted": uncommitted,
+        // Programs that were not built for it may be of other sources than these.
+        "builtForIt": !wanted.as_built,
+        "mask": {"mostPercentOfLeaves": (most * 100.0).round() / 100.0, "fewestLeaves": leaves},
+        "results": results,
+    });
+    fs::create_dir_all(path.parent().context("a folder")?)?;
+    let mut text = serde_json::to_string_pretty(&evidence)?;
+    text.push('\n');
+    fs::write(&path, text).with_context(|| path.display().to_string())
+}
+
+/// The evidence of the last sweep.
+pub fn read(root: &Path) -> Result<Value> {
+    let text = fs::read(root.join(EVIDENCE)).context(EVIDENCE)?;
+    serde_json::from_slice(&text).context(EVIDENCE)
+}
+
+/// Fails unless every write was struck in every way, of these very sources, and nothing was wrong.
+pub fn check(root: &Path) -> Result<()> {
+    let missing = missing(&read(root)?, &inputs(root)?.0);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("{EVIDENCE} needs `cargo xtask sweep crash --evidence`:\n  {}", missing.join("\n  "))
+}
+
+/// What keeps the evidence from being one of a whole sweep of these trees.
+fn missing(evidence: &Value, trees: &Map<String, Value>) -> Vec<String> {
+    let is_other = |input: &str| evidence["trees"][input] != trees.get(input).cloned().unwrap_or_default();
+    let mut missing: Vec<String> = INPUTS
+        .into_iter()
+        .filter(|input| is_other(input))
+        .map(|input| format!("{input} has changed since"))
+        .collect();
+    if evidence["uncommitted"].as_array().is_none_or(|all| !all.is_empty()) {
+        missing.push("it was made of sources that were not committed".to_owned());
+    }
+    if evidence["builtForIt"] != true {
+        missing.push("it was made with programs that were not built for it".to_owned());
+    }
+    for name in WORKLOADS.iter().flat_map(|it| OPERATORS.map(|operator| format!("{it}/{operator}"))) {
+        let row = &evidence["results"][&name];
+        if row["sample"] != "all" {
+            missing.push(format!("{name} was not swept as a whole"));
+        }
+        for fault in ["failures", "notReached"] {
+            if row[fault].as_array().is_none_or(|all| !all.is_empty()) {
+                missing.push(format!("{name} has {fault}"));
+            }
+        }
+    }
+    missing
+}
+
+/// So many cases of the sweep, chosen by the commit.
+pub fn chosen(evidence: &Value, commit: &str, count: usize) -> Result<Vec<String>> {
+    let rows = evidence["results"].as_object().context("the evidence has no results")?;
+    let mut ranked = Vec::new();
+    for (name, row) in rows {
+        let writes = row["writes"].as_u64().with_context(|| format!("no count of writes in {name}"))?;
+        let cases = (1..=writes).flat_map(|write| PLACES.map(|place| format!("{name}/{write}/{place}")));
+        ranked.extend(cases.map(|case| (mixed(commit, &case), case)));
+    }
+    ensure!(ranked.len() >= count, "the sweep has only {} cases", ranked.len());
+    ranked.sort();
+    Ok(ranked.into_iter().take(count).map(|(_, case)| case).collect())
+}
+
+/// FNV-1a: the same choice on every machine.
+fn mixed(commit: &str, case: &str) -> u64 {
+    let bytes = commit.bytes().chain(case.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trees() -> Map<String, Value> {
+        INPUTS.iter().map(|input| ((*input).to_owned(), json!("1234"))).collect()
+    }
+
+    fn whole() -> Value {
+        let row = json!({"sample": "all", "writes": 9, "failures": [], "notReached": []});
+        let names = WORKLOADS.iter().flat_map(|it| OPERATORS.map(|operator| format!("{it}/{operator}")));
+        let results: Map<String, Value> = names.map(|name| (name, row.clone())).collect();
+        json!({"trees": trees(), "uncommitted": [], "builtForIt": true, "results": results})
+    }
+
+    #[test]
+    fn the_evidence_of_a_whole_sweep_of_the_same_sources_is_enough() {
+        assert_eq!(missing(&whole(), &trees()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn evidence_of_other_sources_or_of_a_part_is_not_enough() {
+        let faults: [(&str, Value); 6] = [
+            ("/trees/charts", json!("5678")),
+            ("/uncommitted", json!(["M charts/vdo"])),
+            ("/builtForIt", json!(false)),
+            ("/results/drift~1vdo-core/sample", json!("first-middle-last")),
+            ("/results/drift~1vdo-core/failures", json!([{"case": "drift/vdo-core/1/lost"}])),
+            ("/results/drift~1vdo-core/notReached", json!(["drift/vdo-core/2/lost"])),
+        ];
+        for (place, value) in faults {
+            let mut evidence = whole();
+            *evidence.pointer_mut(place).unwrap() = value;
+            assert_eq!(missing(&evidence, &trees()).len(), 1, "{place}");
+        }
+    }
+
+    #[test]
+    fn a_commit_chooses_the_same_cases_again_and_another_commit_others() {
+        let of = |commit: &str| chosen(&whole(), commit, 3).unwrap();
+
+        assert_eq!(of("abc").len(), 3);
+        assert_eq!(of("abc"), of("abc"));
+        assert_ne!(of("abc"), of("def"));
+    }
+}
