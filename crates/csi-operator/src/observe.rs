@@ -8,7 +8,7 @@ use k8s_openapi::api::storage::v1::CSINode;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, ResourceExt};
 use vdo_api::names::{CLUSTER_ID_CONFIG_MAP, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, KUBE_SYSTEM};
-use vdo_plan::driver::{MadeBy, Scene};
+use vdo_plan::driver::{MadeBy, Rows as OwnRows, Scene};
 use vdo_plan::foreign::Traces;
 use vdo_plan::vcenter::VcenterFacts;
 use vdo_plan::{ObjectRef, Reading};
@@ -260,8 +260,12 @@ fn site(watched: &Watched, pods: Reading<Vec<PodRow>>, now: Monotonic) -> Site {
     }
 }
 
-/// A node on which another build of the driver is registered is a trace of it.
+/// A node on which a build of the driver is registered is a trace of it; of ours, if ours is here. Then the journal was
+/// lost, with the namespace of the operators for example, and what it knew of is taken back.
 pub fn add_traces(observed: &Observed, traces: &mut Traces) {
+    if has_node_plugin(&observed.scene.rows) {
+        return;
+    }
     match (&mut traces.others, &observed.site.registered) {
         (Reading::Present(found), Reading::Present(nodes)) => {
             found.extend(nodes.iter().map(|node| ObjectRef {
@@ -273,5 +277,34 @@ pub fn add_traces(observed: &Observed, traces: &mut Traces) {
         }
         (Reading::Present(_), Reading::Unreadable(why)) => traces.others = Reading::Unreadable(why.clone()),
         (_, _) => {}
+    }
+}
+
+/// Whether what registers the driver on nodes bears our label.
+fn has_node_plugin(rows: &Reading<OwnRows>) -> bool {
+    let is_it = |it: &ObjectRef| it.kind == "DaemonSet" && it.name == NODE;
+    rows.present().is_some_and(|rows| rows.keys().any(is_it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdo_plan::driver::Row;
+
+    #[test]
+    fn nodes_are_registered_by_our_driver_where_the_plug_in_bears_our_label() {
+        let object = |kind: &str, name: &str| ObjectRef {
+            api_version: "apps/v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: Some(CSI_NAMESPACE.to_owned()),
+            name: name.to_owned(),
+        };
+        let row = || Row { uid: "u".to_owned(), revision: None, owned_fields: None };
+        let rows = |object: ObjectRef| Reading::Present(OwnRows::from([(object, row())]));
+
+        assert!(has_node_plugin(&rows(object("DaemonSet", NODE))));
+        assert!(!has_node_plugin(&rows(object("Deployment", CONTROLLER))));
+        assert!(!has_node_plugin(&Reading::Present(OwnRows::new())));
+        assert!(!has_node_plugin(&Reading::Unreadable("refused".to_owned())));
     }
 }

@@ -515,3 +515,18 @@ fn a_journal_that_lost_the_bytes_of_what_is_rolled_out_gets_them_again() {
     assert_eq!((world.installed(), world.ready()), (world.wanted.key.id.clone(), Truth::True));
     assert_eq!(world.names(), ["config-a", "credentials", "driver"]);
 }
+
+#[test]
+fn what_a_lost_journal_knew_of_is_taken_back_and_what_is_left_of_it_goes() {
+    let mut world = World::new();
+    world.settle();
+    assert_eq!(world.names(), ["config-a", "credentials", "driver"]);
+    // As after the namespace of the operators was deleted: neither the journal nor the VDOConfig remembers anything.
+    world.scene.journal = Journal { hmac_key: world.scene.journal.hmac_key.clone(), ..Journal::default() };
+    world.scene.config.status = None;
+    world.wanted = revision("1.36.0", "b", "p");
+    world.open_gate("1.36.0");
+    world.settle();
+    assert_eq!(world.names(), ["config-b", "credentials", "driver"]);
+    assert_eq!(world.ready(), Truth::True);
+}

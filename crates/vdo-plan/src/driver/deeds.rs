@@ -151,7 +151,11 @@ fn orphans(scene: &Scene, keep: &Key) -> Vec<Prune> {
     let kept: BTreeSet<&ObjectRef> = kept.objects().map(Object::reference).collect();
     let Some(rows) = scene.rows.present() else { return Vec::new() };
     let known = scene.journal.objects();
-    let orphans = rows.iter().filter(|(reference, _)| known.contains(reference) && !kept.contains(reference));
+    // What we applied and marked is ours, also where a journal was lost that knew of it.
+    let is_ours = |reference: &ObjectRef, row: &Row| {
+        known.contains(reference) || (row.revision.is_some() && row.owned_fields.is_some())
+    };
+    let orphans = rows.iter().filter(|(it, row)| is_ours(it, row) && !kept.contains(it));
     orphans.map(prune).collect()
 }
 
