@@ -17,7 +17,7 @@ use testbed::control_plane;
 use testbed::wait::eventually;
 use tokio::runtime::Runtime;
 
-use super::case::{Case, OPERATORS, Workload};
+use super::case::{Case, OPERATORS};
 use super::history::{History, Id, is_ours};
 use super::mask::Mask;
 use super::operator::{Operator, Program};
@@ -34,9 +34,7 @@ const REPLACED: [&str; 5] = ["kube-controller-manager", "kube-scheduler", "kwok"
 /// How long a run may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long nobody may have written before a run counts as converged.
-const CALM: Duration = Duration::from_millis(2000);
-/// The same for a roll-back, in which one operator waits for the other between its writes.
-const CALM_AFTER_ROLLBACK: Duration = Duration::from_millis(4000);
+const CALM: Duration = Duration::from_millis(4000);
 /// How long it is then watched for writes.
 const WATCHED: Duration = Duration::from_millis(1500);
 const POLL: Duration = Duration::from_millis(40);
@@ -144,8 +142,7 @@ impl Lane {
             }
             acts.iter().try_for_each(|act| self.act(act))?;
         }
-        let silence = if story.workload == Workload::Rollback { CALM_AFTER_ROLLBACK } else { CALM };
-        self.converge(operators, case, (story.workload.name(), silence), |objects| {
+        self.converge(operators, case, (story.workload.name(), CALM), |objects| {
             story.is_done(&before, objects)
         })?;
         let calm: Vec<u64> = operators.iter().map(Operator::count).collect();

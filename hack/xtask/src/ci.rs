@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::logged::Logged;
-use crate::{claims, compile, demo, e2e, sweep, tidy};
+use crate::{claims, compile, demo, e2e, tidy};
 
 /// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
 const WARM_LIMIT: u64 = 25;
@@ -55,7 +55,6 @@ const STAGES: &[Stage] = &[
     Stage { name: "bed", run: e2e::build },
     Stage { name: "api", run: |root| e2e::run_layer(root, e2e::Layer::Api) },
     Stage { name: STORIES, run: |root| e2e::run_layer(root, e2e::Layer::Full) },
-    Stage { name: "sweep", run: sweep::stage },
     Stage { name: "demo", run: demo::stage },
 ];
 
