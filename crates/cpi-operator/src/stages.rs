@@ -48,16 +48,13 @@ fn workload(site: &Site, revision: &str, seen_working: bool) -> Health {
     let Some(set) = &site.daemon_set else {
         return Health::Waits(format!("DaemonSet {DAEMON_SET} is not there yet"));
     };
-    // Numbers of an older spec say nothing of a roll-out. Of what was seen working they say who serves until its
-    // controller has looked: an edit that is put back at once stops no pod.
-    let counted = set.current || seen_working && set.available > 0;
-    if set.revision.as_deref() != Some(revision) || !counted {
+    if !set.counts_for(revision, seen_working) {
         return Health::Waits(format!("DaemonSet {DAEMON_SET} is not updated yet"));
     }
     if set.desired == 0 {
         return Health::Waits("no control-plane node is there for it to run on".to_owned());
     }
-    if set.updated >= set.desired && set.available >= set.desired {
+    if set.is_whole() {
         return Health::Works;
     }
     let counts = format!("{} of {} pods work", set.available.min(set.updated), set.desired);

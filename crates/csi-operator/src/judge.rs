@@ -37,7 +37,9 @@ impl Judge for Judgement<'_> {
             return revision.stages.len();
         }
         let controller = match &self.site.controller {
-            Some(row) if is_of(row, revision) && row.is_rolled_out() => Reading::Present(Controller::Current),
+            Some(row) if row.counts_for(&revision.key.id, false) && row.is_whole() => {
+                Reading::Present(Controller::Current)
+            }
             Some(_) => Reading::Present(Controller::Behind),
             None => Reading::Absent,
         };
@@ -75,10 +77,6 @@ impl Judge for Judgement<'_> {
     }
 }
 
-fn is_of(row: &WorkloadRow, revision: &Revision) -> bool {
-    row.current && row.revision.as_deref() == Some(revision.key.id.as_str())
-}
-
 /// A first roll-out needs every pod; what was seen working once needs one that works.
 fn workload(
     name: &str,
@@ -88,13 +86,10 @@ fn workload(
     lenient: bool,
 ) -> Health {
     let Some(row) = row else { return Health::Waits(format!("{name} is not there yet")) };
-    // Numbers of an older spec say nothing of a roll-out. Of what was seen working they say who serves until its
-    // controller has looked: an edit that is put back at once stops no pod.
-    let counted = row.current || lenient && row.available > 0;
-    if row.revision.as_deref() != Some(revision.key.id.as_str()) || !counted {
+    if !row.counts_for(&revision.key.id, lenient) {
         return Health::Waits(format!("{name} is not updated yet"));
     }
-    if row.updated >= row.desired && row.available >= row.desired {
+    if row.is_whole() {
         return Health::Works;
     }
     let counts = format!("{name}: {} of {} pods work", row.available.min(row.updated), row.desired);

@@ -173,9 +173,16 @@ impl WorkloadRow {
         }
     }
 
-    /// Whether every pod that there should be is of the latest template and available.
-    pub fn is_rolled_out(&self) -> bool {
-        self.current && self.updated >= self.desired && self.available >= self.desired
+    /// Whether its numbers say how this revision is doing. Those of an older spec say nothing of a roll-out. Of what was
+    /// seen working they say who serves until its controller has looked: an edit that is put back at once stops no pod.
+    pub fn counts_for(&self, revision: &str, seen_working: bool) -> bool {
+        let counted = self.current || seen_working && self.available > 0;
+        counted && self.revision.as_deref() == Some(revision)
+    }
+
+    /// Whether every pod is of the latest template and available, by the numbers.
+    pub fn is_whole(&self) -> bool {
+        self.updated >= self.desired && self.available >= self.desired
     }
 }
 
