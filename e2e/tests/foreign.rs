@@ -12,7 +12,7 @@ use e2e::stand::{
 use serde_json::{Value, json};
 use testbed::audit::AuditLog;
 use testbed::bed::Bed;
-use testbed::wait::throughout;
+use testbed::wait::{eventually, throughout};
 
 const SOON: Duration = Duration::from_secs(120);
 /// Nothing watches what is not ours: an operator looks again every half a minute, and then it installs.
@@ -44,6 +44,15 @@ fn left_alone(bed: &Bed, foreign: &Foreign) -> usize {
     let Foreign { kind, object, .. } = foreign;
     install_chart(bed, &[]);
     bed.kubectl_with(&["apply", "-f", "-"], &object.to_string()).unwrap();
+    // What makes a platform was there for long: the API server serves a new CRD a moment after it took it.
+    if let Some(group) = object["spec"]["group"].as_str() {
+        eventually(SOON, "its group is served", || {
+            match bed.kubectl(&["get", "--raw", "/apis"])?.contains(group) {
+                true => Ok(()),
+                false => anyhow::bail!("{group} is not among the groups"),
+            }
+        });
+    }
     let name = object["metadata"]["name"].as_str().unwrap();
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
     // Its own controller may still write its status.
