@@ -17,6 +17,7 @@ pub mod condition;
 pub mod crd;
 pub mod names;
 pub mod reason;
+mod rule;
 pub mod status;
 pub mod vcenter;
 pub mod vdoconfig;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Condition;
+use crate::rule::{each_like, like};
 
 /// One vCenter.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +58,13 @@ pub struct VsphereCloudConfigSpec {
     #[serde(default)]
     pub insecure: bool,
     /// The Secret with `username` and `password`: looked up in this namespace, then in `kube-system`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        extend("x-kubernetes-validations" = like(
+            r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
+            "credentials is the name of a Secret, without a namespace: lower-case letters, digits, '-' and '.'"
+        ))
+    )]
     pub credentials: String,
     /// The SHA-1 or SHA-256 fingerprint of the vCenter's certificate, in hexadecimal digits with or without colons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +80,11 @@ pub struct VsphereCloudConfigSpec {
     #[serde(default)]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 255), regex(pattern = r#"^[^,"\\\x00-\x1f\x7f]+$"#)),
+        inner(length(min = 1, max = 255)),
+        transform = each_like(
+            r#"^[^,"\\\x00-\x1f\x7f]+$"#,
+            "an item of datacenters is one name or inventory path, without commas, quotes, backslashes and control characters"
+        ),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub datacenters: Vec<String>,

@@ -4,7 +4,18 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rule::{each_like, like};
 use crate::status::VDOConfigStatus;
+
+/// What a pinned release looks like.
+const RELEASE: &str = r"^v?(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(alpha|beta|rc)\.[0-9]+)?$";
+/// What is said of one that does not.
+const NO_RELEASE: &str = "version is one release in three numbers, as in 3.7.0 or 3.7.0-rc.1";
+/// What the name of a tag category looks like.
+const CATEGORY: &str = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$";
+/// What is said of one that does not.
+const NO_CATEGORY: &str =
+    "the name of one tag category: letters and digits, with '-', '_' and '.' between them";
 
 /// What the drivers of this cluster shall be. At least one of `cloudProvider` and `storageProvider` is set.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -100,7 +111,7 @@ pub struct CloudProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
-        regex(pattern = r"^v?(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(alpha|beta|rc)\.[0-9]+)?$")
+        extend("x-kubernetes-validations" = like(RELEASE, NO_RELEASE))
     )]
     pub version: Option<String>,
 }
@@ -113,10 +124,16 @@ pub struct CloudProvider {
 }]))]
 pub struct Topology {
     /// The category whose tags name regions.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        extend("x-kubernetes-validations" = like(CATEGORY, NO_CATEGORY))
+    )]
     pub region: String,
     /// The category whose tags name zones.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        extend("x-kubernetes-validations" = like(CATEGORY, NO_CATEGORY))
+    )]
     pub zone: String,
 }
 
@@ -135,11 +152,13 @@ pub struct StorageProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 256),
-        regex(pattern = r"^/var/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$"),
-        extend("x-kubernetes-validations" = [{
-            "rule": "!self.contains('..')",
-            "message": "customKubeletPath may not contain '..'"
-        }])
+        extend("x-kubernetes-validations" = [
+            {
+                "rule": "self.matches('^/var/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)+$')",
+                "message": "customKubeletPath is the absolute path of a folder below /var, as in /var/lib/kubelet, without a slash at its end"
+            },
+            {"rule": "!self.contains('..')", "message": "customKubeletPath may not contain '..'"}
+        ])
     )]
     pub custom_kubelet_path: Option<String>,
     /// Settings of file volumes (vSAN file services).
@@ -149,7 +168,7 @@ pub struct StorageProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
-        regex(pattern = r"^v?(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(alpha|beta|rc)\.[0-9]+)?$")
+        extend("x-kubernetes-validations" = like(RELEASE, NO_RELEASE))
     )]
     pub version: Option<String>,
 }
@@ -162,7 +181,11 @@ pub struct FileVolumes {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 256), regex(pattern = r"^ds:///vmfs/volumes/[A-Za-z0-9:_-]+/$"))
+        inner(length(min = 1, max = 256)),
+        transform = each_like(
+            r"^ds:///vmfs/volumes/[A-Za-z0-9:_-]+/$",
+            "an item of vsanDataStoreUrl is the URL of a datastore, as in ds:///vmfs/volumes/vsan:52cdfa80721ff516-ea1e993113acfc77/"
+        )
     )]
     pub vsan_data_store_url: Vec<String>,
     /// Who may mount file volumes. Without an entry everyone may read and write.
@@ -178,9 +201,10 @@ pub struct NetPermission {
     /// An IP address, a network in CIDR notation, or `*` for all.
     #[schemars(
         length(min = 1, max = 64),
-        regex(
-            pattern = r"^(\*|[0-9.]+(/([0-9]|[12][0-9]|3[0-2]))?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?)$"
-        )
+        extend("x-kubernetes-validations" = like(
+            r"^(\*|[0-9.]+(/([0-9]|[12][0-9]|3[0-2]))?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?)$",
+            "ips is *, an IP address, or a network such as 10.0.0.0/8"
+        ))
     )]
     pub ips: String,
     /// What that network may do; the driver's default is `READ_WRITE`.
@@ -212,9 +236,10 @@ pub struct Images {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 255),
-        regex(
-            pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
-        )
+        extend("x-kubernetes-validations" = like(
+            r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$",
+            "registry is a host with an optional port and path, as in mirror.example.com:5000/vsphere, without a scheme"
+        ))
     )]
     pub registry: Option<String>,
     /// Names of pull Secrets in the drivers' namespaces.
