@@ -146,7 +146,13 @@ pub struct StorageProvider {
     pub vsphere_cloud_config: String,
     /// A hint at the kind of cluster (`Vanilla`, `OpenShift`, `RKE2`, `k3s`), reported to vCenter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9 ._-]*$"))]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-validations" = like(
+            r"^[A-Za-z0-9 ._-]*$",
+            "clusterDistribution is a short name of letters, digits, blanks, '.', '_' and '-'"
+        ))
+    )]
     pub cluster_distribution: Option<String>,
     /// The root directory of the kubelet where it is not `/var/lib/kubelet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
