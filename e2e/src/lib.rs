@@ -1,13 +1,14 @@
 //! Stories told on a real control plane: black box, through kubectl, helm and the API server's audit log.
 //!
-//! Start with [`crd`] (our kinds on a bare API server) and [`stand`] (the chart in a whole bed); [`sweep`] strikes every
-//! write of the operators.
+//! Start with [`crd`] (our kinds on a bare API server), [`operator`] (a process of ours there) and [`stand`] (the chart in
+//! a whole bed); [`sweep`] strikes every write of the operators.
 //!
 //! **Invariant:** a test waits for a condition, never for time to pass, and imports no code of the product.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod crd;
+pub mod operator;
 pub mod readme;
 pub mod stand;
 pub mod sweep;

@@ -4,57 +4,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use e2e::crd::{NAMESPACE, install};
-use e2e::stand::programs;
+use e2e::operator::Replica;
 use testbed::bed::Bed;
 use testbed::wait::eventually;
 
 const OPERATOR: &str = "cpi-operator";
-
-/// One replica, ended with the test.
-struct Replica {
-    identity: &'static str,
-    child: Child,
-}
-
-impl Replica {
-    fn start(bed: &Bed, identity: &'static str) -> Self {
-        let log = File::create(bed.path(format!("log/{OPERATOR}-{identity}.log"))).unwrap();
-        let child = Command::new(programs().join(OPERATOR))
-            .args(["--namespace", NAMESPACE, "--pod-uid", identity, "--pod-name", identity])
-            .args(["--listen", "127.0.0.1:0"])
-            .env("KUBECONFIG", bed.kubeconfig())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Replica { identity, child }
-    }
-
-    /// Sends a signal by its name, as `KILL`.
-    fn signal(&self, signal: &str) {
-        let args = [format!("-{signal}"), self.child.id().to_string()];
-        assert!(Command::new("kill").args(args).status().unwrap().success());
-    }
-
-    /// Waits for its end.
-    fn ended(&mut self, within: Duration) -> ExitStatus {
-        eventually(within, "the process ends", || self.child.try_wait().unwrap().ok_or("it still runs"))
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        // One that was stopped takes no other signal.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Who holds the Lease; nobody after it was given up.
 fn holder(bed: &Bed) -> String {
@@ -76,9 +34,9 @@ fn until_it_leads(bed: &Bed, replica: &Replica, within: Duration) -> Duration {
 fn another_replica_leads_within_35_seconds_of_a_kill_and_within_3_of_a_clean_stop() {
     let bed = Bed::from_env();
     install(&bed);
-    let mut first = Replica::start(&bed, "first");
+    let mut first = Replica::start(&bed, OPERATOR, "first");
     until_it_leads(&bed, &first, Duration::from_secs(10));
-    let mut second = Replica::start(&bed, "second");
+    let mut second = Replica::start(&bed, OPERATOR, "second");
 
     first.signal("KILL");
     assert_eq!(first.ended(Duration::from_secs(5)).signal(), Some(9));
@@ -86,17 +44,14 @@ fn another_replica_leads_within_35_seconds_of_a_kill_and_within_3_of_a_clean_sto
     // Less would be a Lease that was not waited for.
     assert!(took > Duration::from_secs(15), "after {took:?}");
 
-    let mut third = Replica::start(&bed, "third");
-    eventually(Duration::from_secs(10), "the third replica has looked at the Lease", || {
-        let log = std::fs::read_to_string(bed.path("log/cpi-operator-third.log")).unwrap();
-        if log.contains("another replica leads") { Ok(()) } else { Err(log) }
-    });
+    let mut third = Replica::start(&bed, OPERATOR, "third");
+    third.says("another replica leads", Duration::from_secs(10));
     second.signal("TERM");
     until_it_leads(&bed, &third, Duration::from_secs(3));
     assert_eq!(second.ended(Duration::from_secs(10)).code(), Some(0));
 
     // A process that sleeps through its Lease ends when it wakes, and its successor stays.
-    let fourth = Replica::start(&bed, "fourth");
+    let fourth = Replica::start(&bed, OPERATOR, "fourth");
     third.signal("STOP");
     until_it_leads(&bed, &fourth, Duration::from_secs(35));
     third.signal("CONT");

@@ -8,7 +8,7 @@ use vdo_plan::driver::{MadeBy, Scene};
 use vdo_plan::order::Look;
 use vdo_plan::vcenter::VcenterFacts;
 use vdo_runtime::clock::{Monotonic, monotonic};
-use vdo_runtime::driver::bearers::{Accounts, Born, born, pods};
+use vdo_runtime::driver::bearers::{Born, bearers, born, pods};
 use vdo_runtime::own::{OwnObjects, Owner};
 use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow};
 use vdo_runtime::vcenters::VcenterWatches;
@@ -27,7 +27,6 @@ pub struct Watched {
     /// Our own objects.
     pub own: OwnObjects,
     pods: Rows<Born>,
-    accounts: Accounts,
     lease: Rows<LeaseRow>,
 }
 
@@ -49,7 +48,6 @@ impl Watched {
                 Selector::all(),
                 |pod| Some(born(pod)),
             ),
-            accounts: Accounts::watch(cluster, watches, OWNER),
             lease: watches.leases(
                 "the lease of the cloud provider",
                 Api::<Lease>::namespaced(client(), KUBE_SYSTEM),
@@ -102,7 +100,7 @@ pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> 
     let all = watched.pods.all();
     // None of them can do anything any more: all at once.
     let of_set = MadeBy::DaemonSet(DAEMON_SET);
-    scene.bearers = vec![watched.accounts.bearers(ACCOUNT, usize::MAX, of_set, &all)];
+    scene.bearers = vec![bearers(&watched.own, ACCOUNT, usize::MAX, of_set, &all)];
     Observed { scene, vcenters, site: site(watched, pods(&all), monotonic()) }
 }
 

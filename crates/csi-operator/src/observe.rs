@@ -13,7 +13,7 @@ use vdo_plan::foreign::Traces;
 use vdo_plan::vcenter::VcenterFacts;
 use vdo_plan::{ObjectRef, Reading};
 use vdo_runtime::clock::{Monotonic, monotonic};
-use vdo_runtime::driver::bearers::{Accounts, Born, born, pods};
+use vdo_runtime::driver::bearers::{Born, bearers, born, pods};
 use vdo_runtime::node::{SlimNode, node_row};
 use vdo_runtime::own::{Extra, OwnObjects, Owner};
 use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow};
@@ -45,7 +45,6 @@ pub struct Watched {
     /// Our own objects.
     pub own: OwnObjects,
     pods: Rows<Born>,
-    accounts: Accounts,
     syncer: Rows<LeaseRow>,
     crds: [Rows<Crd>; 2],
     /// Whether each node is part of the control plane.
@@ -84,7 +83,6 @@ impl Watched {
                 Selector::all(),
                 |pod| Some(born(pod)),
             ),
-            accounts: Accounts::watch(cluster, watches, OWNER),
             syncer: watches.leases(
                 "the lease of the syncer",
                 Api::<Lease>::namespaced(client(), CSI_NAMESPACE),
@@ -221,10 +219,9 @@ pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> 
     }
     let all = watched.pods.all();
     // Without its token a controller does nothing; a plug-in goes on to mount what is known.
-    let bearers = |account, at_once, maker| watched.accounts.bearers(account, at_once, maker, &all);
     scene.bearers = vec![
-        bearers(CONTROLLER, usize::MAX, MadeBy::Deployment(CONTROLLER)),
-        bearers(NODE, NODES_AT_ONCE, MadeBy::DaemonSet(NODE)),
+        bearers(&watched.own, CONTROLLER, usize::MAX, MadeBy::Deployment(CONTROLLER), &all),
+        bearers(&watched.own, NODE, NODES_AT_ONCE, MadeBy::DaemonSet(NODE), &all),
     ];
     let vcenter = scene.config.spec.csi_vcenters().first().map(|name| watched.vcenters.facts(name));
     Some(Observed {

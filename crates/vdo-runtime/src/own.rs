@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::storage::v1::CSIDriver;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
 use vdo_api::names::DRIVER_LABEL;
@@ -148,6 +149,18 @@ impl OwnObjects {
                 found.map(|(_, workload)| workload.clone())
             })
         })
+    }
+
+    /// When this ServiceAccount was created; `None` while it is not there, or not known.
+    pub fn account_made(&self, account: &str) -> Option<Timestamp> {
+        let mut made = None;
+        let mut look = |row: &ObjectRow| {
+            if row.reference.kind == "ServiceAccount" && row.reference.name == account {
+                made = row.created;
+            }
+        };
+        self.visit(&mut look).ok()?;
+        made
     }
 
     /// Remembers our own writes until the watches show them.

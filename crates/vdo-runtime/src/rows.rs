@@ -36,6 +36,8 @@ pub struct ObjectRow {
     pub revision: Option<String>,
     /// The driver that it says it belongs to; `None` on an object that is not ours.
     pub driver: Option<String>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
     /// Since when it is being deleted, if it is.
     pub deleted: Option<Timestamp>,
     /// A digest of the fields that the API server counts as ours; `None` if none is. A foreign edit takes
@@ -57,6 +59,7 @@ impl ObjectRow {
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             revision: meta.annotations.as_ref().and_then(|all| all.get(REVISION_ANNOTATION)).cloned(),
             driver: meta.labels.as_ref().and_then(|all| all.get(DRIVER_LABEL)).cloned(),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
             deleted: meta.deletion_timestamp.as_ref().map(|time| time.0),
             owned_fields: owned_fields(meta.managed_fields.as_deref().unwrap_or_default(), manager),
         }

@@ -4,7 +4,7 @@
 //! It is read from the server's own description of its API, for which every account has the right.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use http::Request;
@@ -61,12 +61,12 @@ impl Served {
         };
         state.due = Some(monotonic() + AGE);
         let (mut outdated, mut lacking) = (BTreeMap::new(), BTreeSet::new());
-        for (kind, wanted) in wanted() {
-            let Some(schema) = described(&answer, &kind) else { continue };
+        for (kind, wanted) in WANTED.iter() {
+            let Some(schema) = described(&answer, kind) else { continue };
             let before = lacking.len();
-            compare(&kind, &wanted, schema, &mut lacking);
+            compare(kind, wanted, schema, &mut lacking);
             if lacking.len() > before {
-                outdated.insert(kind, schema.clone());
+                outdated.insert(kind.clone(), schema.clone());
             }
         }
         if lacking != state.lacking {
@@ -85,15 +85,14 @@ impl Served {
 }
 
 /// The schemas of this build, by kind.
-fn wanted() -> Vec<(String, Value)> {
-    vdo_api::crd::all()
-        .into_iter()
-        .filter_map(|crd| {
-            let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
-            Some((crd.spec.names.kind, serde_json::to_value(schema).ok()?))
-        })
-        .collect()
-}
+static WANTED: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
+    let all = vdo_api::crd::all().into_iter();
+    all.filter_map(|crd| {
+        let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
+        Some((crd.spec.names.kind, serde_json::to_value(schema).ok()?))
+    })
+    .collect()
+});
 
 /// The schema of a kind in a description.
 fn described<'a>(description: &'a Value, kind: &str) -> Option<&'a Value> {

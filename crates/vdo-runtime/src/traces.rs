@@ -17,11 +17,13 @@ use crate::apply::resource_of;
 use crate::client::Cluster;
 use crate::clock::{Monotonic, monotonic};
 use crate::fault::KubeFault;
-use crate::run::LONGEST;
 use crate::watch::lock;
 
 /// How long a look counts that found somebody: once he is gone, nobody should wait for long.
 const FOUND_COUNTS: Duration = Duration::from_secs(20);
+
+/// How long one counts that found nobody: what a driver waits for is said in time if somebody comes.
+const NOBODY_COUNTS: Duration = Duration::from_secs(60);
 
 /// How new a look must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Lookout {
 fn counts_for(need: Need, traces: &Traces) -> Duration {
     match need {
         Need::Certainty => Duration::ZERO,
-        Need::Word if foreign("", traces).is_none() => LONGEST,
+        Need::Word if foreign("", traces).is_none() => NOBODY_COUNTS,
         Need::Word => FOUND_COUNTS,
     }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::compile::{self, Profile};
 use crate::logged::Logged;
-use crate::{claims, compile, demo, e2e, tidy};
+use crate::{claims, demo, e2e, tidy};
 
 /// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
 const WARM_LIMIT: u64 = 25;
@@ -92,7 +93,7 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         return Ok(());
     }
     claims::run(root, &logs)?;
-    let youngest = e2e::programs(root)?;
+    let youngest = e2e::programs(root, Profile::Dev)?;
     let bed = if youngest > begin.elapsed() { Bed::Cached } else { Bed::Built };
     println!("{}", judge(&taken, bed)?);
     Ok(())

@@ -16,14 +16,51 @@ pub const SELECTION: [&str; 5] = ["--workspace", "--exclude", "order-model", "--
 /// The smallest test there is, for a build that needs none.
 const ANY_TEST: &str = "bed_proof";
 
+/// How much is optimised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Nothing: it is compiled soonest.
+    Dev,
+    /// Enough that many beds share two cores.
+    Sweep,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Profile::Dev => "dev",
+            Profile::Sweep => "sweep",
+        }
+    }
+
+    /// Where its programs are.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Profile::Dev => "target/debug",
+            Profile::Sweep => "target/sweep",
+        }
+    }
+
+    /// The path of a program of ours that was built.
+    pub fn program(self, root: &Path, name: &str) -> Result<String> {
+        let path = root.join(self.folder()).join(name);
+        Ok(path.to_str().context("a path that is not UTF-8")?.to_owned())
+    }
+}
+
 /// Builds every program of ours: what runs in pods, the CLI, and what runs in a bed.
-pub fn programs(root: &Path) -> Result<()> {
-    tests(root, &[]).map(drop)
+pub fn programs(root: &Path, profile: Profile) -> Result<()> {
+    build(root, profile, &[]).map(drop)
 }
 
 /// Builds every program of ours and these tests, and gives the binaries of tests by `package/target`.
 pub fn tests(root: &Path, names: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
-    let mut args = vec!["build", "--bins", "--message-format=json-render-diagnostics", "--test", ANY_TEST];
+    build(root, Profile::Dev, names)
+}
+
+fn build(root: &Path, profile: Profile, names: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut args = vec!["build", "--profile", profile.name(), "--bins"];
+    args.extend(["--message-format=json-render-diagnostics", "--test", ANY_TEST]);
     args.extend(SELECTION);
     args.extend(names.iter().flat_map(|name| ["--test", name]));
     let said = shell::output(root, "cargo", &args).context("our programs do not build")?;
@@ -42,8 +79,7 @@ pub fn tests(root: &Path, names: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// The path of a program of ours that was built.
+/// The path of a program of ours that was built as CI does.
 pub fn program(root: &Path, name: &str) -> Result<String> {
-    let path = root.join("target/debug").join(name);
-    Ok(path.to_str().context("a path that is not UTF-8")?.to_owned())
+    Profile::Dev.program(root, name)
 }

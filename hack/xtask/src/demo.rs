@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::compile::{self, Profile};
 use crate::logged::Logged;
-use crate::{compile, e2e, shell};
+use crate::{e2e, shell};
 
 /// A demo that finds everything built takes less, by its own measure.
 const WARM_SECONDS: u64 = 90;
@@ -27,9 +28,9 @@ pub fn run(root: &Path) -> Result<()> {
     );
     println!("about a minute. Nothing outside this checkout and the cache folder is changed.");
     println!("1/3 building the operators ...");
-    compile::programs(root)?;
+    compile::programs(root, Profile::Dev)?;
     println!("2/3 building the test bed's programs, if they are not in the cache ...");
-    e2e::programs(root)?;
+    e2e::programs(root, Profile::Dev)?;
     println!("{BED_STARTS}{:.0} s so far) ...", start.elapsed().as_secs_f64());
     let testbed = compile::program(root, "testbed")?;
     let demo = compile::program(root, "demo")?;
@@ -53,8 +54,8 @@ pub fn stage(root: &Path) -> Result<()> {
         "What the demo needs and is not built yet is built first. Its {WARM_SECONDS} seconds are those of a"
     );
     println!("warm one: the time of a demo that has to build is not held against it.");
-    compile::programs(root)?;
-    e2e::programs(root)?;
+    compile::programs(root, Profile::Dev)?;
+    e2e::programs(root, Profile::Dev)?;
     // KEEP=1 of whoever runs CI would leave a bed behind.
     Logged { root, log: "demo", tests: Some("demo"), label: None }
         .run("env", &["-u", "KEEP", "cargo", "xtask", "demo"])?;

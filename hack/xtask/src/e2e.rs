@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::compile::{self, Profile};
 use crate::logged::Logged;
-use crate::{compile, shell};
+use crate::shell;
 
 /// What a story needs of a bed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ const STORIES: &[Story] = &[
     Story { target: ("e2e", "render"), layer: Layer::Api, nodes: "0" },
     Story { target: ("e2e", "replicas"), layer: Layer::Api, nodes: "0" },
     Story { target: ("e2e", "admission"), layer: Layer::Api, nodes: "0" },
+    Story { target: ("e2e", "crds"), layer: Layer::Api, nodes: "0" },
     Story { target: ("e2e", "faults"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "install"), layer: Layer::Full, nodes: "3" },
@@ -71,7 +73,7 @@ fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool) -> Result<()> {
     std::fs::create_dir_all(root.join("target/ci"))?;
     let names: Vec<&str> = chosen.iter().map(|story| story.target.1).collect();
     let binaries = compile::tests(root, &names)?;
-    programs(root)?;
+    programs(root, Profile::Dev)?;
     side_by_side(&chosen, |story| run_story(root, story, &binaries))
 }
 
@@ -115,12 +117,12 @@ fn run_story(root: &Path, story: &Story, binaries: &BTreeMap<String, PathBuf>) -
 pub fn build(root: &Path) -> Result<()> {
     let stories = STORIES.iter().filter(|story| story.layer != Layer::Long);
     compile::tests(root, &stories.map(|story| story.target.1).collect::<Vec<_>>())?;
-    programs(root).map(drop)
+    programs(root, Profile::Dev).map(drop)
 }
 
 /// Builds the programs of the bed that the cache does not have, and gives the age of the youngest of all.
-pub fn programs(root: &Path) -> Result<Duration> {
-    let testbed = compile::program(root, "testbed")?;
+pub fn programs(root: &Path, profile: Profile) -> Result<Duration> {
+    let testbed = profile.program(root, "testbed")?;
     let mut youngest = None;
     // One line for each tool: its name and the folder of its programs.
     for line in shell::output(root, &testbed, &["build"])?.lines() {

@@ -78,7 +78,7 @@ fn main() -> Result<()> {
         Task::Sweep(sweep) => sweep::run(&root, &sweep),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {
-            compile::programs(&root)?;
+            compile::programs(&root, compile::Profile::Dev)?;
             let args: Vec<_> = args.iter().map(String::as_str).collect();
             shell::run(&root, &compile::program(&root, "testbed")?, &args)
         }

@@ -11,11 +11,12 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{compile, e2e, shell};
+use crate::compile::{self, Profile};
+use crate::{e2e, shell};
 
 mod evidence;
 
-const FOLDER: &str = "target/sweep";
+const FOLDER: &str = "target/sweep-lanes";
 /// How many cases of the whole sweep the small one runs again.
 const AGAIN: usize = 3;
 /// Lanes of the small sweep, beside the one that runs those.
@@ -49,7 +50,7 @@ pub struct Crash {
     #[arg(long)]
     sample: Option<String>,
     /// Beds at once. Most of a case is waiting, so there may be more than cores.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 8)]
     lanes: usize,
     /// Takes the programs as they are, and builds nothing.
     #[arg(long)]
@@ -88,9 +89,9 @@ fn crash(root: &Path, wanted: &Crash) -> Result<()> {
     // As they are now: others may go on working while this runs.
     let inputs = evidence::inputs(root)?;
     if !wanted.as_built {
-        compile::programs(root)?;
+        compile::programs(root, Profile::Sweep)?;
     }
-    e2e::programs(root)?;
+    e2e::programs(root, Profile::Sweep)?;
     let mut orders = Vec::new();
     for (flag, values) in
         [("--workload", &wanted.workload), ("--operator", &wanted.operator), ("--case", &wanted.case)]
@@ -100,7 +101,7 @@ fn crash(root: &Path, wanted: &Crash) -> Result<()> {
     orders.extend(wanted.sample.iter().flat_map(|value| ["--sample".to_owned(), value.clone()]));
     let count = if wanted.case.is_empty() { wanted.lanes.max(1) } else { 1 };
     let of = |lane: usize| [&orders[..], &place(lane, count)[..]].concat();
-    let outcome = lanes(root, (0..count).map(of).collect())?;
+    let outcome = lanes(root, Profile::Sweep, (0..count).map(of).collect())?;
     let report = report(&outcome);
     print(&report, start.elapsed().as_secs());
     if wanted.evidence {
@@ -118,8 +119,9 @@ fn place(lane: usize, lanes: usize) -> [String; 4] {
 /// the commit chooses; and some cases of the whole sweep again, chosen by the commit too.
 fn small(root: &Path) -> Result<()> {
     let start = Instant::now();
-    compile::programs(root)?;
-    e2e::programs(root)?;
+    // What the other stages of CI have compiled already.
+    compile::programs(root, Profile::Dev)?;
+    e2e::programs(root, Profile::Dev)?;
     let commit = shell::output(root, "git", &["rev-parse", "HEAD"])?;
     let commit = commit.trim();
     let again = evidence::chosen(&evidence::read(root)?, commit, AGAIN)?;
@@ -132,7 +134,7 @@ fn small(root: &Path) -> Result<()> {
     let mut orders: Vec<Vec<String>> = (0..SMALL_LANES).map(of).collect();
     let named = again.iter().flat_map(|case| ["--case".to_owned(), case.clone()]);
     orders.push(named.chain(["--once".to_owned()]).collect());
-    let outcome = lanes(root, orders)?;
+    let outcome = lanes(root, Profile::Dev, orders)?;
     print(&report(&outcome), start.elapsed().as_secs());
     let cases = outcome.judge()?;
     // Three writes of three operators in two workloads; a case may be among both.
@@ -166,13 +168,13 @@ impl Told {
 }
 
 /// Runs a lane for each of these orders, and waits for all.
-fn lanes(root: &Path, orders: Vec<Vec<String>>) -> Result<Told> {
+fn lanes(root: &Path, profile: Profile, orders: Vec<Vec<String>>) -> Result<Told> {
     let folder = root.join(FOLDER);
     if folder.exists() {
         fs::remove_dir_all(&folder).context("failed to clear the folder of the last sweep")?;
     }
     fs::create_dir_all(&folder)?;
-    let start = |(lane, orders): (usize, &Vec<String>)| start_lane(root, &folder, lane + 1, orders);
+    let start = |(lane, orders): (usize, &Vec<String>)| start_lane(root, profile, &folder, lane + 1, orders);
     let mut children = orders.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
     let mut broken = Vec::new();
     for (lane, child) in children.iter_mut().enumerate() {
@@ -203,12 +205,13 @@ fn plans(folder: &Path) -> Result<BTreeMap<String, usize>> {
     Ok(plans)
 }
 
-fn start_lane(root: &Path, folder: &Path, lane: usize, orders: &[String]) -> Result<Child> {
+fn start_lane(root: &Path, profile: Profile, folder: &Path, lane: usize, orders: &[String]) -> Result<Child> {
     let bed = folder.join(format!("lane-{lane}"));
     fs::create_dir_all(&bed)?;
-    let mut command = Command::new(compile::program(root, "testbed")?);
+    let mut command = Command::new(profile.program(root, "testbed")?);
     command.args(["run", "--nodes", "3", "--control-plane", "0", "--dir"]).arg(bed).arg("--");
-    command.arg(compile::program(root, "sweep")?).arg("--folder").arg(folder).args(orders);
+    command.arg(profile.program(root, "sweep")?).arg("--folder").arg(folder).args(orders);
+    command.env("VDO_BIN", root.join(profile.folder()));
     let log = fs::File::create(folder.join(format!("lane-{lane}.log")))?;
     command.current_dir(root).env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stderr(log);
     command.spawn().context("failed to start a lane")

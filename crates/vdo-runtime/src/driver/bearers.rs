@@ -1,20 +1,18 @@
-//! What is watched to see which pods bear the token of an account that is gone.
+//! Which pods bear the token of an account that is gone.
 
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use kube::core::Request;
 use kube::core::params::{DeleteParams, Preconditions};
-use kube::core::{PartialObjectMeta, Request};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde::de::IgnoredAny;
-use vdo_api::names::DRIVER_LABEL;
 use vdo_plan::Reading;
 use vdo_plan::driver::{Bearer, Bearers, MadeBy};
 
 use crate::client::{Cluster, Licence, built};
 use crate::fault::KubeFault;
-use crate::own::Owner;
+use crate::own::OwnObjects;
 use crate::rows::{PodRow, SlimPod, pod_row};
-use crate::watch::{Rows, Selector, Watches};
 
 /// A pod, with what its account is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,47 +35,28 @@ pub fn born(pod: &SlimPod) -> Born {
     }
 }
 
-/// The accounts of one driver, with the time at which each was created.
-pub struct Accounts {
-    rows: Rows<Timestamp>,
-    namespace: &'static str,
-}
-
-impl Accounts {
-    /// Begins to watch them.
-    pub fn watch(cluster: &Cluster, watches: &Watches, owner: Owner) -> Self {
-        let api =
-            Api::<PartialObjectMeta<ServiceAccount>>::namespaced(cluster.client().clone(), owner.namespace);
-        let selector = Selector::labels(format!("{DRIVER_LABEL}={}", owner.driver));
-        let rows = watches.watch("accounts", api, selector, |account: &PartialObjectMeta<ServiceAccount>| {
-            account.creation_timestamp().map(|time| time.0)
-        });
-        Accounts { rows, namespace: owner.namespace }
-    }
-
-    /// The pods that bear the token of this account.
-    pub fn bearers(
-        &self,
-        account: &'static str,
-        at_once: usize,
-        maker: MadeBy,
-        pods: &Reading<Vec<Born>>,
-    ) -> Bearers {
-        let born = pods.present().into_iter().flatten().filter(|born| maker.is_maker_of(&born.pod.name));
-        Bearers {
-            account,
-            made: self.rows.one(&format!("{}/{account}", self.namespace)).present().copied(),
-            at_once,
-            pods: born
-                .map(|born| Bearer {
-                    name: born.pod.name.clone(),
-                    uid: born.uid.clone(),
-                    created: born.created,
-                    ready: born.pod.ready,
-                    ending: born.ending,
-                })
-                .collect(),
-        }
+/// The pods of this controller, which bear the token of this account.
+pub fn bearers(
+    own: &OwnObjects,
+    account: &'static str,
+    at_once: usize,
+    maker: MadeBy,
+    pods: &Reading<Vec<Born>>,
+) -> Bearers {
+    let born = pods.present().into_iter().flatten().filter(|born| maker.is_maker_of(&born.pod.name));
+    Bearers {
+        account,
+        made: own.account_made(account),
+        at_once,
+        pods: born
+            .map(|born| Bearer {
+                name: born.pod.name.clone(),
+                uid: born.uid.clone(),
+                created: born.created,
+                ready: born.pod.ready,
+                ending: born.ending,
+            })
+            .collect(),
     }
 }
 

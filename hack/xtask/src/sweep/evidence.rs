@@ -137,21 +137,22 @@ fn missing(evidence: &Value, trees: &Map<String, Value>) -> Vec<String> {
 /// So many cases of the sweep, chosen by the commit.
 pub fn chosen(evidence: &Value, commit: &str, count: usize) -> Result<Vec<String>> {
     let rows = evidence["results"].as_object().context("the evidence has no results")?;
-    let mut ranked = Vec::new();
+    let mut cases = Vec::new();
     for (name, row) in rows {
         let writes = row["writes"].as_u64().with_context(|| format!("no count of writes in {name}"))?;
-        let cases = (1..=writes).flat_map(|write| PLACES.map(|place| format!("{name}/{write}/{place}")));
-        ranked.extend(cases.map(|case| (mixed(commit, &case), case)));
+        cases.extend((1..=writes).flat_map(|write| PLACES.map(|place| format!("{name}/{write}/{place}"))));
     }
-    ensure!(ranked.len() >= count, "the sweep has only {} cases", ranked.len());
-    ranked.sort();
-    Ok(ranked.into_iter().take(count).map(|(_, case)| case).collect())
-}
-
-/// FNV-1a: the same choice on every machine.
-fn mixed(commit: &str, case: &str) -> u64 {
-    let bytes = commit.bytes().chain(case.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    ensure!(cases.len() >= count, "the sweep has only {} cases", cases.len());
+    let digits: Vec<char> = commit.chars().collect();
+    // Each part of the commit takes one of those that are left.
+    let mut taken = Vec::new();
+    for part in digits.chunks(digits.len().div_ceil(count).max(1)).take(count) {
+        let number: String = part.iter().collect();
+        let number = u64::from_str_radix(&number, 16).with_context(|| format!("no commit: {commit}"))?;
+        taken.push(cases.swap_remove((number % cases.len() as u64) as usize));
+    }
+    ensure!(taken.len() == count, "{commit} is too short to choose {count} cases");
+    Ok(taken)
 }
 
 #[cfg(test)]
@@ -194,9 +195,13 @@ mod tests {
     #[test]
     fn a_commit_chooses_the_same_cases_again_and_another_commit_others() {
         let of = |commit: &str| chosen(&whole(), commit, 3).unwrap();
+        let commit = "b1074de9c1a2f0e3d4c5b6a7988776655443322f";
+        let mut different = of(commit);
+        different.dedup();
 
-        assert_eq!(of("abc").len(), 3);
-        assert_eq!(of("abc"), of("abc"));
-        assert_ne!(of("abc"), of("def"));
+        assert_eq!(different.len(), 3);
+        assert_eq!(of(commit), of(commit));
+        assert_ne!(of(commit), of("c1074de9c1a2f0e3d4c5b6a7988776655443322f"));
+        assert!(chosen(&whole(), "ab", 3).is_err());
     }
 }
