@@ -40,7 +40,7 @@ fn an_operator_waits_for_its_crds_and_says_what_older_ones_do_not_know() {
     operator.still_runs();
 
     install(&bed);
-    bed.kubectl_with(&["replace", "-f", "-"], &older(&bed).to_string()).unwrap();
+    bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &older(&bed).to_string()).unwrap();
     apply(&bed, &vcenter("vc", &json!({"vcIp": "no-such-host.example.com", "credentials": "vc-creds"})))
         .unwrap();
     apply(&bed, &vdo("vdo", &json!({"cloudProvider": {"vsphereCloudConfigs": ["vc"]}}))).unwrap();
