@@ -42,8 +42,9 @@ pub struct VsphereCloudConfigSpec {
     #[schemars(
         length(min = 1, max = 253),
         extend("x-kubernetes-validations" = [
-            {"rule": "!self.matches('[^ -~]')", "message": "vcIp has characters outside ASCII or control characters; use the punycode form of the name"},
-            {"rule": "!self.contains('/') && !self.contains('@')", "message": "vcIp is a host name or IP address, without scheme, path or user"},
+            // Forbidden, not invalid: the value may hold a password, and the server's answer goes into its audit log.
+            {"rule": "!self.matches('[^ -~]')", "message": "vcIp has characters outside ASCII or control characters; use the punycode form of the name", "reason": "FieldValueForbidden"},
+            {"rule": "!self.contains('/') && !self.contains('@')", "message": "vcIp is a host name or IP address, without scheme, path or user", "reason": "FieldValueForbidden"},
             {"rule": "!self.matches('^[^:]*:[0-9]*$')", "message": "vcIp has no port; set the port in spec.port"},
             {"rule": "!self.matches('^(127[.].*|0[.]0[.]0[.]0|169[.]254[.].*|::1?|[fF][eE][89aAbB][0-9a-fA-F]:.*|[lL][oO][cC][aA][lL][hH][oO][sS][tT][.]?)$')", "message": "vcIp must not be a loopback, link-local or unspecified address"},
             {"rule": "self.contains('/') || self.contains('@') || self.matches('^[^:]*:[0-9]*$') || self.matches('[^ -~]') || (self.contains(':') ? isIP(self) : (self.matches('^[0-9.]*$') ? isIP(self) : self.matches('^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*[.]?$')))", "message": "vcIp is not a valid host name or IP address"}
