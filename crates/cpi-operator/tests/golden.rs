@@ -145,3 +145,19 @@ fn no_role_holds_a_wildcard_or_the_right_to_grant_rights() {
         }
     }
 }
+
+/// A row of `e2e/bad-input.toml`.
+#[test]
+fn b36_the_names_of_objects_do_not_come_from_the_name_of_a_vsphere_cloud_config() {
+    for (inputs, revision) in each_revision() {
+        let mut long = inputs.clone();
+        for (number, vcenter) in long.vcenters.iter_mut().enumerate() {
+            vcenter.name = format!("{number}{}.{}", "a".repeat(125), "b".repeat(126));
+        }
+        let long = render::render(&long, KEY);
+        assert_eq!(long, revision);
+        for object in long.objects() {
+            assert!(object.reference().name.len() <= 63, "{}", object.reference());
+        }
+    }
+}

@@ -282,6 +282,55 @@ fn every_host_path_below_the_kubelet_follows_its_root() {
     assert_eq!(node.matches("/var/lib/k0s/kubelet").count(), 6, "{node}");
 }
 
+/// What is rendered when the objects of the user look like this. Rows of `e2e/bad-input.toml` follow.
+fn rendered_with(change: impl FnOnce(&mut vdo_plan::vcenter::VcenterFacts)) -> Revision {
+    let field = field();
+    let mut vcenter = field.vcenter_facts();
+    change(&mut vcenter);
+    let facts = csi_operator::inputs::Facts {
+        release: field.release.parse().unwrap(),
+        spec: &field.spec,
+        vcenter,
+        cluster: field.cluster.clone(),
+        cluster_id: field.cluster_id.clone(),
+    };
+    render::render(&Inputs::resolve(&facts).unwrap(), KEY)
+}
+
+#[test]
+fn b36_the_names_of_objects_do_not_come_from_the_name_of_a_vsphere_cloud_config() {
+    let long = format!("{}.{}", "a".repeat(126), "b".repeat(126));
+    let named = rendered_with(|vcenter| {
+        let vdo_plan::Reading::Present(config) = &mut vcenter.config else { unreachable!() };
+        config.metadata.name = Some(long.clone());
+        vcenter.name = long.clone();
+    });
+    assert_eq!(named, rendered_with(|_| ()));
+}
+
+#[test]
+fn b69_every_one_of_many_networks_has_a_section_of_its_own() {
+    let networks: Vec<String> = (0..64).map(|number| format!("10.{number}.0.0/16")).collect();
+    let permissions: Vec<_> = networks.iter().map(|ips| (ips.as_str(), None, false)).collect();
+    let conf = gcfg::parse(&conf(&field().with_file_volumes(&permissions).inputs())).unwrap();
+    let labels = conf.labels("NetPermissions");
+    assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), 64);
+    let read: Vec<&str> =
+        labels.iter().map(|label| conf.value("NetPermissions", label, "ips").unwrap()).collect();
+    assert_eq!(read, networks);
+}
+
+#[test]
+fn b81_annotations_and_labels_of_ours_are_copied_nowhere() {
+    let heavy = rendered_with(|vcenter| {
+        let vdo_plan::Reading::Present(config) = &mut vcenter.config else { unreachable!() };
+        config.metadata.annotations = Some([("example.com/note".to_owned(), "x".repeat(200 * 1024))].into());
+        config.metadata.labels = Some([("example.com/team".to_owned(), "a".to_owned())].into());
+    });
+    assert_eq!(heavy, rendered_with(|_| ()));
+    assert!(serde_json::to_vec(&heavy).unwrap().len() < 200 * 1024);
+}
+
 fn rules_of(revision: &Revision, kind: &str) -> Vec<PolicyRule> {
     let roles = revision.objects().filter(|object| object.reference().kind == kind);
     roles

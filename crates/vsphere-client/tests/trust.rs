@@ -21,18 +21,18 @@ fn bundle(pem: &str) -> Trust {
     Trust::CaBundle(CaBundle::from_pem(pem.as_bytes()).unwrap())
 }
 
-fn fingerprint(leaf: &Leaf, algorithm: &'static ring::digest::Algorithm) -> Thumbprint {
-    let digest = ring::digest::digest(algorithm, &leaf.der);
+fn fingerprint(der: &[u8], algorithm: &'static ring::digest::Algorithm) -> Thumbprint {
+    let digest = ring::digest::digest(algorithm, der);
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     Thumbprint::parse(&hex).unwrap()
 }
 
 fn sha1(leaf: &Leaf) -> Thumbprint {
-    fingerprint(leaf, &ring::digest::SHA1_FOR_LEGACY_USE_ONLY)
+    fingerprint(&leaf.der, &ring::digest::SHA1_FOR_LEGACY_USE_ONLY)
 }
 
 fn sha256(leaf: &Leaf) -> Thumbprint {
-    fingerprint(leaf, &ring::digest::SHA256)
+    fingerprint(&leaf.der, &ring::digest::SHA256)
 }
 
 async fn log_in(server: &Server, host: &str, trust: Trust) -> Result<(), Error> {
@@ -156,6 +156,19 @@ async fn a_thumbprint_replaces_chain_name_and_dates() {
     let renewed = self_signed(&["elsewhere.example.com"], VALID, false);
     for expected in [sha1(&leaf), sha256(&leaf)] {
         let why = refuses(&renewed, "127.0.0.1", Trust::Thumbprint(expected)).await;
+        assert_eq!(why, Distrust::ThumbprintMismatch { expected });
+    }
+}
+
+/// Rows of `e2e/bad-input.toml`.
+#[tokio::test]
+async fn b20_b21_a_fingerprint_of_the_authority_or_of_zeros_is_not_that_of_the_certificate() {
+    let authority = Authority::new();
+    let leaf = authority.issue(&["localhost"], VALID);
+    accepts(&leaf, "localhost", bundle(&authority.pem())).await;
+    let signer = fingerprint(authority.der(), &ring::digest::SHA256);
+    for expected in [signer, Thumbprint::Sha1([0; 20]), Thumbprint::Sha256([0; 32])] {
+        let why = refuses(&leaf, "localhost", Trust::Thumbprint(expected)).await;
         assert_eq!(why, Distrust::ThumbprintMismatch { expected });
     }
 }

@@ -32,6 +32,10 @@ impl Authority {
         self.issuer.pem()
     }
 
+    pub fn der(&self) -> &[u8] {
+        self.issuer.der()
+    }
+
     /// A leaf for these names, valid from one year to another.
     pub fn issue(&self, names: &[&str], years: (i32, i32)) -> Leaf {
         let key = KeyPair::generate().unwrap();
