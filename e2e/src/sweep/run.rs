@@ -3,9 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -186,14 +186,14 @@ fn planned(
     let name = format!("plan-{}-{operator}.json", workload.name());
     let mine = reference.writes.get(operator).cloned().unwrap_or_default();
     lane.note(&name, &serde_json::to_string_pretty(&mine)?)?;
-    if claim(&orders.folder, &name)? {
-        let half = path.with_extension("half");
-        fs::write(&half, serde_json::to_vec(&mine)?)?;
-        fs::rename(&half, &path)?;
-    }
-    let start = Instant::now();
-    while !path.exists() && start.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(50));
+    // A link appears whole, and only the first one does.
+    let draft = orders.folder.join(format!("{name}.{}", orders.lane.0));
+    fs::write(&draft, serde_json::to_vec(&mine)?)?;
+    match fs::hard_link(&draft, &path) {
+        Err(fault) if fault.kind() != ErrorKind::AlreadyExists => {
+            return Err(fault).with_context(|| path.display().to_string());
+        }
+        Ok(()) | Err(_) => fs::remove_file(&draft)?,
     }
     cases(orders, workload, operator, &fs::read(&path).with_context(|| path.display().to_string())?)
 }
@@ -247,7 +247,7 @@ fn claim(folder: &Path, name: &str) -> Result<bool> {
     let path = claim_file(folder, name);
     match OpenOptions::new().write(true).create_new(true).open(&path) {
         Ok(_) => Ok(true),
-        Err(fault) if fault.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(fault) => Err(fault).with_context(|| path.display().to_string()),
     }
 }
