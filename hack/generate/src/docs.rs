@@ -188,6 +188,18 @@ pub fn files() -> BTreeMap<PathBuf, String> {
     [(PathBuf::from(FILE), page(CATALOGUES))].into()
 }
 
+/// Whether an operator writes a condition of this type.
+#[cfg(test)]
+pub fn is_condition(name: &str) -> bool {
+    CONDITIONS.iter().any(|(_, condition, _, _)| *condition == name)
+}
+
+/// Whether a reason of this name is on the page.
+#[cfg(test)]
+pub fn is_reason(name: &str) -> bool {
+    CATALOGUES.iter().flat_map(|catalogue| catalogue.reasons).any(|reason| reason.name == name)
+}
+
 fn page(catalogues: &[Catalogue]) -> String {
     let mut text = OPENING.to_owned();
     for (kind, condition, by, says) in CONDITIONS {
@@ -215,7 +227,7 @@ fn page(catalogues: &[Catalogue]) -> String {
 }
 
 /// A text that ends no cell of a table.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
