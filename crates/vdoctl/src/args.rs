@@ -1,10 +1,15 @@
 //! What can be asked, as it is typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use k8s_openapi::jiff::SignedDuration;
 use vdo_api::names::OPERATORS_NAMESPACE;
 use vdo_compat::{Driver, KubernetesVersion, Release};
+
+use crate::called::Called;
 
 /// Shows what the vSphere Kubernetes Drivers Operator does, and why.
 ///
@@ -12,9 +17,29 @@ use vdo_compat::{Driver, KubernetesVersion, Release};
 #[derive(Debug, Parser)]
 #[command(name = "vdoctl", version)]
 pub struct Args {
+    /// Which cluster.
+    #[command(flatten)]
+    pub place: Place,
+    /// Colours, where an answer has them; NO_COLOR is respected.
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
+    pub color: Colour,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// The command line as clap knows it, under the name that a person typed.
+    pub fn line(called: Called) -> clap::Command {
+        Args::command().bin_name(called.name())
+    }
+
+    /// Reads the command line; the first word is the name of the program.
+    pub fn read(called: Called, words: Vec<OsString>) -> Result<Args, clap::Error> {
+        let mut line = Args::line(called);
+        let read = line.try_get_matches_from_mut(words)?;
+        Args::from_arg_matches(&read).map_err(|error| error.format(&mut line))
+    }
 }
 
 /// The questions.
@@ -27,6 +52,8 @@ pub enum Command {
     Render(RenderArgs),
     /// Says how the drivers of a cluster are, and what to do next. Exit code 0: ready; 1: not ready.
     Status(StatusArgs),
+    /// Says of each node how far it is, and what is wrong with it. Exit code 0: nothing is; 1: something is.
+    Nodes(NodesArgs),
     /// Prints the versions of this program, of the operators, of the cluster and of the drivers.
     Version(VersionArgs),
     /// Lets go of VDOConfigs that nobody is left to finish: takes VDO's finalizers off. The drivers stay as they are.
@@ -37,6 +64,14 @@ pub enum Command {
     Explain {
         /// The reason, as in `CPINotReady`.
         reason: String,
+    },
+    /// Prints what a shell needs to complete a command line.
+    ///
+    /// docs/vdoctl.md says where the script goes. For `kubectl vdo` none is needed: link this program as
+    /// kubectl_complete-vdo, too.
+    Completion {
+        /// Which shell.
+        shell: Shell,
     },
 }
 
@@ -92,51 +127,130 @@ impl From<DriverName> for Driver {
     }
 }
 
-/// Which cluster, and how to answer.
+/// How to answer.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
-    /// The cluster.
-    #[command(flatten)]
-    pub place: Place,
     /// Prints the answer for programs.
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+    /// Goes on until Ctrl-C: on a terminal one screen that is kept current, elsewhere a new one when something changed.
+    #[arg(short, long)]
+    pub watch: bool,
 }
 
-/// Which cluster, and how to answer.
+/// How to answer.
+#[derive(Debug, clap::Args)]
+pub struct NodesArgs {
+    /// Prints more columns, or the answer for programs.
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<NodesFormat>,
+}
+
+/// How to answer.
 #[derive(Debug, clap::Args)]
 pub struct VersionArgs {
-    /// The cluster.
-    #[command(flatten)]
-    pub place: Place,
     /// Prints the answer for programs.
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
 }
 
-/// Which cluster, and whether it is meant.
+/// Whether it is meant.
 #[derive(Debug, clap::Args)]
 pub struct ReleaseArgs {
-    /// The cluster.
-    #[command(flatten)]
-    pub place: Place,
     /// Does it. Without it only what would be done is printed.
     #[arg(long)]
     pub yes: bool,
 }
 
-/// Where to look.
-#[derive(Debug, clap::Args)]
+/// Where to look, in the words of kubectl.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Which cluster")]
 pub struct Place {
     /// The namespace of the operators.
-    #[arg(short, long, default_value = OPERATORS_NAMESPACE)]
+    #[arg(short, long, global = true, default_value = OPERATORS_NAMESPACE)]
     pub namespace: String,
-    /// The kubeconfig file; otherwise as kubectl finds it.
-    #[arg(long, value_name = "FILE")]
+    /// The kubeconfig file; otherwise those of KUBECONFIG, or ~/.kube/config.
+    #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
+    /// The cluster of the kubeconfig, in place of the context's.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The user of the kubeconfig, in place of the context's.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub user: Option<String>,
+    /// The address of the API server, in place of the kubeconfig's.
+    #[arg(short, long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// A bearer token, in place of the kubeconfig's credentials. Others on this machine can read a command line.
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Asks in the name of this user.
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub impersonate: Option<String>,
+    /// Asks as a member of this group; may be repeated, and needs --as.
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "impersonate")]
+    pub groups: Vec<String>,
+    /// How long to wait for one answer, as in 5, 5s or 1m; 0, and more than 10 seconds, count as 10.
+    #[arg(long, global = true, value_name = "TIME", default_value = "0", hide_default_value = true)]
+    pub request_timeout: RequestTimeout,
+}
+
+/// How long one answer may take; `None` where nothing is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestTimeout(pub Option<Duration>);
+
+impl std::str::FromStr for RequestTimeout {
+    type Err = String;
+
+    /// Seconds, or a number with a unit, as kubectl takes it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write it as in 5, 5s or 1m".to_owned();
+        let time = match text.parse::<u32>() {
+            Ok(seconds) => Duration::from_secs(seconds.into()),
+            Err(_) => {
+                let time: SignedDuration = text.parse().map_err(|_| wrong())?;
+                Duration::try_from(time).map_err(|_| wrong())?
+            }
+        };
+        Ok(RequestTimeout((!time.is_zero()).then_some(time)))
+    }
+}
+
+/// When there are colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// Where a person sees them, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A shell that completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// How to list nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NodesFormat {
+    /// The table with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
 }
 
 /// A form for programs.
@@ -146,4 +260,56 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Args, clap::Error> {
+        Args::read(Called::Vdoctl, words.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_command_line_makes_sense_to_clap() {
+        Args::line(Called::Plugin).debug_assert();
+    }
+
+    #[test]
+    fn what_says_which_cluster_stands_before_or_after_the_command() {
+        for words in [
+            ["vdoctl", "-n", "a", "--context", "b", "status"],
+            ["vdoctl", "status", "-n", "a", "--context", "b"],
+            ["vdoctl", "-n", "a", "status", "--context", "b"],
+        ] {
+            let place = read(&words).unwrap().place;
+            assert_eq!((place.namespace.as_str(), place.context.as_deref()), ("a", Some("b")), "{words:?}");
+        }
+        assert_eq!(read(&["vdoctl", "status"]).unwrap().place.namespace, OPERATORS_NAMESPACE);
+    }
+
+    #[test]
+    fn a_timeout_is_written_as_for_kubectl() {
+        let timeout = |text: &str| text.parse::<RequestTimeout>().map(|it| it.0);
+        for (text, milliseconds) in
+            [("5", 5_000), ("5s", 5_000), ("1m", 60_000), ("500ms", 500), ("1m30s", 90_000)]
+        {
+            assert_eq!(timeout(text), Ok(Some(Duration::from_millis(milliseconds))), "{text}");
+        }
+        assert_eq!(timeout("0"), Ok(None));
+        assert_eq!(timeout("0s"), Ok(None));
+        for text in ["", "soon", "-5s", "-1"] {
+            assert!(timeout(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_in_the_words_that_were_typed() {
+        let words = ["kubectl-vdo", "status", "--watched"].map(OsString::from);
+        let error = Args::read(Called::Plugin, words.into()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("Usage: kubectl vdo status"), "{error}");
+        let error = read(&["vdoctl", "status", "--as-group", "g"]).unwrap_err();
+        assert!(error.to_string().contains("--as <USER>"), "{error}");
+    }
 }

@@ -3,7 +3,7 @@
 use vdo_api::Reason;
 
 /// Every catalogue of reasons.
-fn catalogues() -> [&'static [Reason]; 7] {
+fn catalogues() -> [&'static [Reason]; 8] {
     [
         vdo_api::reason::ALL,
         vdo_plan::driver::reasons::ALL,
@@ -12,6 +12,7 @@ fn catalogues() -> [&'static [Reason]; 7] {
         cpi_operator::inputs::reasons::ALL,
         csi_operator::reasons::ALL,
         vdo_core::reasons::ALL,
+        crate::nodes::reasons::ALL,
     ]
 }
 
@@ -85,6 +86,7 @@ mod tests {
             "NodesOutsideVsphere",
             "CSIReleaseUnknown",
             "LoginRefused",
+            "CSINotRegistered",
         ] {
             assert!(find(name).is_some(), "{name}");
         }

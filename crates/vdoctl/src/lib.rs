@@ -1,8 +1,11 @@
 //! vdoctl: what a person asks VDO, on the command line.
 //!
-//! Start with [`args`] (what can be asked) and [`run`](run::run). [`render`] shows offline what an operator would
-//! apply, [`observe`] reads a cluster, [`seen`] sums it up, [`next`] says what to do and [`screen`] draws it,
-//! [`explain`] looks a reason up, [`release`] lets go of what no operator is left to finish. [`bundle`] reads the objects of a file, [`yaml`] reads and writes YAML.
+//! Start with [`args`] (what can be asked, and [`called`]: under which name) and [`run`](run::run). [`render`] shows
+//! offline what an operator would apply. [`connect`] finds a cluster, [`observe`] reads it, [`seen`] sums it up, [`next`]
+//! says what to do, [`screen`] draws it and [`watch`] keeps it current; [`nodes`] is the same for each node. [`explain`]
+//! looks a reason up, [`release`] lets go of what no operator is left to finish, [`completion`] is for shells.
+//! [`look`], [`page`], [`terminal`] and [`progress`] are how answers are shown, [`bundle`] reads the objects of a file,
+//! [`yaml`] reads and writes YAML.
 //!
 //! **Invariant:** no rule of its own: what is rendered, chosen or explained comes from the libraries that the
 //! operators run. Writes nothing to a cluster but for [`release`], which has to be meant, and prints what a Secret holds only when asked to.
@@ -11,13 +14,22 @@
 
 pub mod args;
 pub mod bundle;
+pub mod called;
+pub mod completion;
+pub mod connect;
 pub mod explain;
+pub mod look;
 pub mod next;
+pub mod nodes;
 pub mod observe;
+pub mod page;
+pub mod progress;
 pub mod release;
 pub mod render;
 pub mod run;
 pub mod screen;
 pub mod seen;
+pub mod terminal;
 pub mod version;
+pub mod watch;
 pub mod yaml;

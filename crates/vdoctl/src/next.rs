@@ -1,8 +1,9 @@
 //! The one thing to do now: the first thing that stands in the way, and its remedy. Pure.
 
-use vdo_api::Truth;
 use vdo_api::status::Verb;
+use vdo_api::{Reason, Truth};
 use vdo_plan::Reading;
+use vdo_plan::driver::reasons::REVISION_REFUSED;
 
 use crate::explain;
 use crate::screen::span;
@@ -29,10 +30,7 @@ pub fn step(seen: &Seen, report: &Report) -> String {
         );
     }
     if report.ready {
-        return match report.conditions.iter().find(|it| it.type_ == "Degraded") {
-            Some(degraded) => remedy("", degraded),
-            None => "nothing to do".to_owned(),
-        };
+        return improve(report);
     }
     if seen.operators.present().is_some_and(Vec::is_empty) {
         return format!("install the operators: no Deployment of the chart vdo is in namespace {namespace}");
@@ -58,6 +56,20 @@ pub fn step(seen: &Seen, report: &Report) -> String {
     "wait a minute; if this stays, see the conditions of the VDOConfig".to_owned()
 }
 
+/// What could be better about a cluster that is ready.
+fn improve(report: &Report) -> String {
+    if let Some(degraded) = report.conditions.iter().find(|it| it.type_ == "Degraded") {
+        return remedy("", degraded);
+    }
+    if let Some(driver) = report.drivers.iter().find(|it| it.has_news()) {
+        return advice(driver);
+    }
+    if report.nodes.as_ref().is_some_and(|nodes| !nodes.findings.is_empty()) {
+        return "see what is wrong with which node: `vdoctl nodes`".to_owned();
+    }
+    "nothing to do".to_owned()
+}
+
 /// What to do about a driver that is not where it should be.
 fn mend(driver: &DriverReport, seen: &Seen) -> String {
     let name = driver.driver.name();
@@ -69,18 +81,25 @@ fn mend(driver: &DriverReport, seen: &Seen) -> String {
             };
             format!("wait for the {what} of {name}; at most {} are left", span(seen.now, attempt.deadline))
         }
-        Some(_) | None => remedy(&format!("{name}: "), &driver.condition),
+        Some(_) | None => advice(driver),
     }
+}
+
+/// The remedy of what a driver's operator says, without what it says to its praise.
+fn advice(driver: &DriverReport) -> String {
+    let said = Said { message: driver.beyond().to_owned(), ..driver.condition.clone() };
+    remedy(&format!("{}: ", driver.driver.name()), &said)
 }
 
 /// The remedy of a reason, or the message where the remedy only points at it or at another condition.
 fn remedy(prefix: &str, said: &Said) -> String {
-    let points = |remedy: &str| {
-        let remedy = remedy.to_ascii_lowercase();
-        remedy.contains("message") || remedy.starts_with("see the condition")
+    let points = |reason: &Reason| {
+        let remedy = reason.remedy.to_ascii_lowercase();
+        // What was rolled back is tried again by nothing that its message says.
+        reason != &REVISION_REFUSED && (remedy.contains("message") || remedy.starts_with("see the condition"))
     };
     match explain::find(&said.reason) {
-        Some(reason) if !points(reason.remedy) => format!("{prefix}{}", reason.remedy),
+        Some(reason) if !points(reason) => format!("{prefix}{}", reason.remedy),
         Some(_) | None => format!("{prefix}{}", said.message),
     }
 }

@@ -1,35 +1,18 @@
 //! Reads a cluster. Nothing here writes.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use vdo_api::{VDOConfig, VsphereCloudConfig};
 use vdo_plan::Reading;
 use vdo_runtime::status::{Listed, fetch_all};
 use vdo_runtime::{Cluster, KubeFault};
 
-use crate::args::Place;
 use crate::seen::{Operator, Seen};
 
 /// The label that everything of the chart bears.
 const PART_OF: &str = "app.kubernetes.io/part-of=vdo";
-
-/// Finds the cluster as kubectl does: a file that is named, else KUBECONFIG, else the usual file, else the pod's own.
-pub async fn connect(place: &Place) -> Result<Cluster> {
-    let options = KubeConfigOptions { context: place.context.clone(), ..KubeConfigOptions::default() };
-    // These errors print their sources themselves.
-    let config = match (&place.kubeconfig, &place.context) {
-        (Some(file), _) => {
-            let kubeconfig = Kubeconfig::read_from(file).map_err(|error| anyhow!("{error}"))?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| anyhow!("{error}"))?
-        }
-        (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| anyhow!("{error}"))?,
-        (None, None) => Config::infer().await.map_err(|error| anyhow!("{error}; use --kubeconfig"))?,
-    };
-    Cluster::with_config(config, "vdoctl", env!("CARGO_PKG_VERSION")).context("cannot use the kubeconfig")
-}
 
 /// Everything that a status is made of.
 pub async fn observe(cluster: &Cluster, namespace: &str, now: Timestamp) -> Result<Seen> {

@@ -1,5 +1,6 @@
 //! Takes VDO's finalizers off the VDOConfigs of a namespace in which no operator is left to do it. The drivers stay.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,8 +21,59 @@ const FINALIZERS: [&str; 2] = [CSI_FINALIZER, CPI_FINALIZER];
 /// A VDOConfig, known by its metadata only, so that one that does not decode is released too.
 pub type Held = PartialObjectMeta<VDOConfig>;
 
+/// Whether it is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Only what would be done is said.
+    Look,
+    /// It is done.
+    LetGo,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No VDOConfig bears a finalizer of VDO.
+    Nothing,
+    /// These operators are at work, and nothing was done.
+    AtWork(Vec<&'static str>),
+    /// VDOConfigs that nobody is left to finish; each was said when its turn came.
+    Abandoned,
+}
+
+/// Looks whether an operator is at work, and lets go of every VDOConfig if none is and it is meant.
+pub async fn let_go(
+    cluster: &Cluster,
+    namespace: &str,
+    intent: Intent,
+    out: &mut impl Write,
+) -> Result<Found> {
+    if held(cluster, namespace).await?.is_empty() {
+        return Ok(Found::Nothing);
+    }
+    let alive = alive(cluster, namespace).await?;
+    if !alive.is_empty() {
+        return Ok(Found::AtWork(alive));
+    }
+    // Read again: while the Leases were watched somebody may have deleted or changed one, as its deletion does when the
+    // namespace goes, and a write over the version from before would be refused.
+    for config in held(cluster, namespace).await? {
+        let (name, finalizers) = (config.name_any(), finalizers(&config).join(" and "));
+        let said = match intent {
+            Intent::Look => "would be taken off",
+            Intent::LetGo => {
+                release(cluster, config).await?;
+                "taken off; the drivers stay as they are"
+            }
+        };
+        // It is done, whoever reads it.
+        let _ = writeln!(out, "VDOConfig {namespace}/{name}: {finalizers} {said}");
+    }
+    Ok(Found::Abandoned)
+}
+
 /// The VDOConfigs that bear a finalizer of VDO.
-pub async fn held(cluster: &Cluster, namespace: &str) -> Result<Vec<Held>> {
+async fn held(cluster: &Cluster, namespace: &str) -> Result<Vec<Held>> {
     let api = Api::<VDOConfig>::namespaced(cluster.client().clone(), namespace);
     let list = cluster
         .read(api.list_metadata(&ListParams::default()))
@@ -31,12 +83,12 @@ pub async fn held(cluster: &Cluster, namespace: &str) -> Result<Vec<Held>> {
 }
 
 /// Which finalizers of VDO it bears.
-pub fn finalizers(config: &Held) -> Vec<&'static str> {
+fn finalizers(config: &Held) -> Vec<&'static str> {
     FINALIZERS.into_iter().filter(|ours| config.finalizers().iter().any(|it| it == ours)).collect()
 }
 
 /// The driver operators that renew their Lease. Their clocks are not asked: a Lease that changes while we look is renewed.
-pub async fn alive(cluster: &Cluster, namespace: &str) -> Result<Vec<&'static str>> {
+async fn alive(cluster: &Cluster, namespace: &str) -> Result<Vec<&'static str>> {
     let before = leases(cluster, namespace).await?;
     tokio::time::sleep(WATCHED).await;
     let after = leases(cluster, namespace).await?;
@@ -60,7 +112,7 @@ async fn leases(cluster: &Cluster, namespace: &str) -> Result<Vec<Option<String>
 }
 
 /// Takes them off, each over the version that was seen.
-pub async fn release(cluster: &Cluster, config: Held) -> Result<()> {
+async fn release(cluster: &Cluster, config: Held) -> Result<()> {
     let name = config.name_any();
     let mut seen = Some(config);
     while let Some(config) = seen.take() {

@@ -1,25 +1,34 @@
 //! Asks, prints, and says whether the answer is yes.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write, stderr, stdout};
 
 use anyhow::{Context, Result};
 use cpi_operator::inputs::NodeDeletion;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use serde::Serialize;
 use vdo_plan::Reading;
+use vdo_runtime::Cluster;
 
-use crate::args::{Args, Command, Format, ReleaseArgs, RenderArgs, StatusArgs, VersionArgs};
+use crate::args::{
+    Args, Colour, Command, Format, NodesArgs, NodesFormat, Place, ReleaseArgs, RenderArgs, Shell, StatusArgs,
+    VersionArgs,
+};
 use crate::bundle::Bundle;
+use crate::called::Called;
+use crate::connect::connect;
+use crate::look::{Look, Surface};
+use crate::nodes::list::{self, Columns};
+use crate::nodes::{self, NodesReport};
+use crate::progress::Progress;
+use crate::release::{self, Found, Intent};
 use crate::render::{self, Request, Secrets};
-use crate::seen::Report;
+use crate::seen::{Report, Seen};
 use crate::version::{self, Versions};
-use crate::{explain, observe, release, screen, yaml};
+use crate::watch::Watch;
+use crate::{completion, explain, observe, screen, terminal, yaml};
 
 /// The longest input that is read.
 const INPUT_LIMIT: u64 = 16 * 1024 * 1024;
-/// How wide a screen is taken to be where there is none.
-const USUAL_WIDTH: usize = 80;
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +40,16 @@ pub enum Answer {
 }
 
 /// Does what is asked. An error means wrong usage, or that something could not be read.
-pub async fn run(args: Args) -> Result<Answer> {
-    match args.command {
+pub async fn run(called: Called, args: Args) -> Result<Answer> {
+    let Args { place, color, command } = args;
+    match command {
         Command::Render(args) => render(args),
-        Command::Explain { reason } => explain(&reason),
-        Command::Status(args) => status(args).await,
-        Command::Release(args) => let_go(args).await,
-        Command::Version(args) => version(args).await,
+        Command::Explain { reason } => explain(called, &reason),
+        Command::Status(args) => status(called, &place, color, args).await,
+        Command::Nodes(args) => nodes(called, &place, color, args).await,
+        Command::Release(args) => let_go(called, &place, args).await,
+        Command::Version(args) => version(&place, args).await,
+        Command::Completion { shell } => complete(called, shell),
     }
 }
 
@@ -82,35 +94,114 @@ fn read_input(args: &RenderArgs) -> Result<String> {
     Ok(text)
 }
 
-fn explain(name: &str) -> Result<Answer> {
+fn explain(called: Called, name: &str) -> Result<Answer> {
     let found: Vec<String> = explain::find_all(name).into_iter().map(explain::screen).collect();
     if !found.is_empty() {
-        print(&found.join("\n"))?;
+        print(&called.spoken(&found.join("\n")))?;
         return Ok(Answer::Yes);
     }
+    let me = called.name();
     match explain::nearest(name).as_slice() {
-        [] => eprintln!("vdoctl: no reason is called {name:?}"),
-        names => eprintln!("vdoctl: no reason is called {name:?}; near it are {}", names.join(", ")),
+        [] => eprintln!("{me}: no reason is called {name:?}"),
+        names => eprintln!("{me}: no reason is called {name:?}; near it are {}", names.join(", ")),
     }
     Ok(Answer::No)
 }
 
-async fn status(args: StatusArgs) -> Result<Answer> {
-    let cluster = observe::connect(&args.place).await?;
-    let seen = observe::observe(&cluster, &args.place.namespace, Timestamp::now()).await?;
-    let report = Report::of(&seen);
-    match args.output {
-        Some(format) => print(&formatted(&report, format)?)?,
-        None => print(&screen::draw(&report, seen.now, width()))?,
+fn complete(called: Called, shell: Shell) -> Result<Answer> {
+    anyhow::ensure!(
+        called == Called::Vdoctl,
+        "kubectl completes its plug-ins without a script: link this program as kubectl_complete-vdo in a folder of PATH"
+    );
+    print(&completion::script(shell))?;
+    Ok(Answer::Yes)
+}
+
+/// Waits for an answer of the cluster, and says so if that takes long.
+async fn patiently<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
+    progress.during(terminal::err(), &mut stderr(), work).await
+}
+
+async fn status(called: Called, place: &Place, color: Colour, args: StatusArgs) -> Result<Answer> {
+    let progress = Progress::default();
+    progress.say("asking the API server");
+    let form = |report: &Report, now: Timestamp| match args.output {
+        Some(format) => formatted(report, format),
+        None => Ok(screen::draw(report, now, terminal::look(color))),
+    };
+    let observe = async |cluster: &Cluster| -> Result<Seen> {
+        observe::observe(cluster, &place.namespace, Timestamp::now()).await
+    };
+    if args.watch {
+        let cluster = connect(place).await?;
+        // Texts for programs stand one below the other also where a person sees them.
+        let surface = if args.output.is_some() { Surface::Elsewhere } else { terminal::out() };
+        let mut watch = Watch {
+            out: &mut stdout(),
+            surface,
+            height: &terminal::height,
+            form: &|report, now| {
+                let text = form(&spoken(called, report.clone()), now)?;
+                Ok(match args.output {
+                    Some(Format::Yaml) => format!("---\n{text}"),
+                    None if surface == Surface::Elsewhere => format!("--- {now:.0}\n{text}"),
+                    Some(Format::Json) | None => text,
+                })
+            },
+            complain: &|what| eprintln!("{}: {what}", called.name()),
+        };
+        let end = async {
+            // Without a signal to wait for it ends as any program does.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        return watch.run(async || observe(&cluster).await, end).await;
     }
+    let seen = patiently(&progress, async { observe(&connect(place).await?).await }).await?;
+    let report = spoken(called, Report::of(&seen));
+    print(&form(&report, seen.now)?)?;
     Ok(if report.ready { Answer::Yes } else { Answer::No })
 }
 
-async fn version(args: VersionArgs) -> Result<Answer> {
-    let versions = match observe::connect(&args.place).await {
-        Ok(cluster) => version::observe(&cluster, &args.place.namespace).await,
-        Err(error) => Versions::alone(format!("no cluster answered: {error}")),
+/// The report in which the next step is a command that a person types.
+fn spoken(called: Called, report: Report) -> Report {
+    Report { next: called.spoken(&report.next), ..report }
+}
+
+async fn nodes(called: Called, place: &Place, color: Colour, args: NodesArgs) -> Result<Answer> {
+    let progress = Progress::default();
+    progress.say("asking the API server");
+    let work = async { nodes::observe::observe(&connect(place).await?, &place.namespace, &progress).await };
+    let mut report = NodesReport::of(&patiently(&progress, work).await?);
+    for finding in &mut report.findings {
+        finding.remedy = called.spoken(&finding.remedy);
+    }
+    // What reads a file or a pipe goes by lines.
+    let look = match terminal::out() {
+        Surface::Terminal => terminal::look(color),
+        Surface::Elsewhere => Look { width: usize::MAX, ..terminal::look(color) },
     };
+    let text = match args.output {
+        Some(NodesFormat::Json) => formatted(&report, Format::Json)?,
+        Some(NodesFormat::Yaml) => formatted(&report, Format::Yaml)?,
+        Some(NodesFormat::Wide) => list::draw(&report, Columns::Wide, look),
+        None => list::draw(&report, Columns::Usual, look),
+    };
+    print(&text)?;
+    Ok(if report.ok { Answer::Yes } else { Answer::No })
+}
+
+async fn version(place: &Place, args: VersionArgs) -> Result<Answer> {
+    let progress = Progress::default();
+    progress.say("asking the API server");
+    let work = async {
+        match connect(place).await {
+            Ok(cluster) => version::observe(&cluster, &place.namespace).await,
+            Err(error) => Versions::alone(format!("no cluster answered: {error}")),
+        }
+    };
+    let versions = patiently(&progress, work).await;
     match args.output {
         Some(format) => print(&formatted(&versions, format)?)?,
         None => print(&version::screen(&versions))?,
@@ -118,49 +209,35 @@ async fn version(args: VersionArgs) -> Result<Answer> {
     Ok(Answer::Yes)
 }
 
-async fn let_go(args: ReleaseArgs) -> Result<Answer> {
-    let namespace = &args.place.namespace;
-    let cluster = observe::connect(&args.place).await?;
-    let held = release::held(&cluster, namespace).await?;
-    if held.is_empty() {
-        print(&format!("No VDOConfig in {namespace} bears a finalizer of VDO: nothing to do.\n"))?;
-        return Ok(Answer::Yes);
-    }
-    eprintln!("Looking for {} s whether an operator is at work ...", release::WATCHED.as_secs());
-    let alive = release::alive(&cluster, namespace).await?;
-    if !alive.is_empty() {
-        eprintln!(
-            "vdoctl: {} is at work and lets go by itself; delete the VDOConfig, and see `vdoctl status` for what holds it",
-            alive.join(" and ")
-        );
-        return Ok(Answer::No);
-    }
-    for config in held {
-        let (name, finalizers) = (config.name_any(), release::finalizers(&config).join(" and "));
-        if !args.yes {
-            print(&format!("VDOConfig {namespace}/{name}: {finalizers} would be taken off\n"))?;
-            continue;
+async fn let_go(called: Called, place: &Place, args: ReleaseArgs) -> Result<Answer> {
+    let (me, namespace) = (called.name(), &place.namespace);
+    let intent = if args.yes { Intent::LetGo } else { Intent::Look };
+    let progress = Progress::default();
+    progress.say(format!("looking for {} s whether an operator is at work", release::WATCHED.as_secs()));
+    let work = async { release::let_go(&connect(place).await?, namespace, intent, &mut stdout()).await };
+    match (patiently(&progress, work).await?, intent) {
+        (Found::Nothing, _) => {
+            print(&format!("No VDOConfig in {namespace} bears a finalizer of VDO: nothing to do.\n"))?;
+            Ok(Answer::Yes)
         }
-        release::release(&cluster, config).await?;
-        print(&format!(
-            "VDOConfig {namespace}/{name}: {finalizers} taken off; the drivers stay as they are\n"
-        ))?;
+        (Found::AtWork(alive), _) => {
+            eprintln!(
+                "{me}: {} is at work and lets go by itself; delete the VDOConfig, and see `{me} status` for what holds it",
+                alive.join(" and ")
+            );
+            Ok(Answer::No)
+        }
+        (Found::Abandoned, Intent::LetGo) => Ok(Answer::Yes),
+        (Found::Abandoned, Intent::Look) => {
+            eprintln!("{me}: nothing was changed; repeat it with --yes");
+            Ok(Answer::No)
+        }
     }
-    if args.yes {
-        return Ok(Answer::Yes);
-    }
-    eprintln!("vdoctl: nothing was changed; repeat it with --yes");
-    Ok(Answer::No)
-}
-
-/// How wide the terminal is. Into a file or a pipe, lines are as long as on the usual one.
-fn width() -> usize {
-    terminal_size::terminal_size().map_or(USUAL_WIDTH, |(width, _)| usize::from(width.0))
 }
 
 /// Prints. A reader that has seen enough, as `head` does, is no fault.
-fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+pub fn print(text: &str) -> Result<()> {
+    let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
         Ok(()) | Err(_) => Ok(()),

@@ -4,33 +4,43 @@ use k8s_openapi::jiff::Timestamp;
 use vdo_api::Truth;
 use vdo_api::status::Verb;
 
-use crate::seen::{DriverReport, Report, Seen, VcenterReport};
+use vdo_plan::driver::reasons;
 
-/// Where the texts begin; the names before them are shorter.
-const INDENT: usize = 10;
-/// A screen narrower than this is taken as this wide.
-const NARROWEST: usize = 40;
+use crate::look::{Look, Mark};
+use crate::page::Page;
+use crate::seen::{DriverReport, Report, Said, Seen, VcenterReport};
+
+/// Reasons for which a driver is not where it should be, and nobody has to do anything about this driver.
+const PATIENT: [&str; 8] = [
+    reasons::ROLLING_OUT.name,
+    reasons::REMOVING.name,
+    reasons::WAITS_FOR_GATES.name,
+    reasons::GATE_HELD.name,
+    reasons::CPI_NOT_READY.name,
+    reasons::CPI_STILL_THERE.name,
+    reasons::PAUSED.name,
+    reasons::SETTLING.name,
+];
 
 /// The whole screen.
-pub fn screen(seen: &Seen, width: usize) -> String {
-    draw(&Report::of(seen), seen.now, width)
+pub fn screen(seen: &Seen, look: Look) -> String {
+    draw(&Report::of(seen), seen.now, look)
 }
 
 /// Draws what was summed up.
-pub fn draw(report: &Report, now: Timestamp, width: usize) -> String {
-    let width = width.max(NARROWEST);
-    let mut out = String::new();
-    wrap(&report.summary, 0, "", width, &mut out);
-    out.push('\n');
+pub fn draw(report: &Report, now: Timestamp, look: Look) -> String {
+    let mut page = Page::new(look);
+    page.head(summary_mark(report), &report.summary);
+    page.gap();
     if let Some(name) = &report.vdo_config {
-        row("VDOConfig", name, width, &mut out);
+        page.row(Mark::None, "VDOConfig", name);
     }
     for driver in &report.drivers {
-        row(driver.driver.name(), &driver_line(driver, now), width, &mut out);
+        page.row(driver_mark(driver), driver.driver.name(), &driver_line(driver, now));
     }
     let mut title = "vCenters";
     for vcenter in &report.vcenters {
-        row(title, &vcenter_line(vcenter), width, &mut out);
+        page.row(mark(&vcenter.condition), title, &vcenter_line(vcenter));
         title = "";
     }
     if let Some(nodes) = &report.nodes {
@@ -38,38 +48,66 @@ pub fn draw(report: &Report, now: Timestamp, width: usize) -> String {
         if nodes.foreign > 0 {
             text.push_str(&format!("; {} outside of the vCenters", nodes.foreign));
         }
-        row("Nodes", &text, width, &mut out);
+        let mark = if nodes.findings.is_empty() { Mark::Good } else { Mark::Waiting };
+        page.row(mark, "Nodes", &text);
         for finding in &nodes.findings {
             let more = usize::try_from(finding.count).unwrap_or_default().saturating_sub(finding.names.len());
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let text = format!("{}: {}{more}", finding.reason, finding.names.join(", "));
-            row("", &text, width, &mut out);
+            page.row(Mark::None, "", &format!("{}: {}{more}", finding.reason, finding.names.join(", ")));
         }
     }
     for condition in &report.conditions {
         let text =
             format!("{}={} ({}): {}", condition.type_, condition.status, condition.reason, condition.message);
-        row("Also", &text, width, &mut out);
+        let mark = if condition.type_ == "Degraded" { Mark::Bad } else { Mark::Waiting };
+        page.row(mark, "Also", &text);
     }
     for operator in report.operators.iter().filter(|it| !it.is_whole()) {
         let text = format!("{}: {} of {} replicas work", operator.name, operator.available, operator.wanted);
-        row("Operator", &text, width, &mut out);
+        page.row(if operator.available == 0 { Mark::Bad } else { Mark::Waiting }, "Operator", &text);
     }
     for ignored in &report.ignored {
-        row("Ignored", &format!("{}: {}", ignored.object, ignored.why), width, &mut out);
+        page.row(Mark::Waiting, "Ignored", &format!("{}: {}", ignored.object, ignored.why));
     }
-    if !out.ends_with("\n\n") {
-        out.push('\n');
+    page.gap();
+    page.item(Mark::Head, "Next: ", &report.next);
+    page.text()
+}
+
+fn summary_mark(report: &Report) -> Mark {
+    match &report.condition {
+        _ if report.ready => Mark::Good,
+        Some(said) if PATIENT.contains(&said.reason.as_str()) => Mark::Waiting,
+        Some(said) => mark(said),
+        None => Mark::Bad,
     }
-    wrap(&format!("Next: {}", report.next), 0, "      ", width, &mut out);
-    out
+}
+
+fn mark(said: &Said) -> Mark {
+    match said.status {
+        Truth::True => Mark::Good,
+        Truth::False => Mark::Bad,
+        Truth::Unknown => Mark::Waiting,
+    }
+}
+
+fn driver_mark(driver: &DriverReport) -> Mark {
+    if driver.attempt.is_some() || driver.has_news() || PATIENT.contains(&driver.condition.reason.as_str()) {
+        return Mark::Waiting;
+    }
+    mark(&driver.condition)
 }
 
 fn driver_line(driver: &DriverReport, now: Timestamp) -> String {
     let said = &driver.condition;
-    let installed = match &driver.installed {
-        Some(release) => format!("{release} installed"),
-        None => "not installed".to_owned(),
+    let chosen = driver.chosen.as_ref().filter(|_| driver.attempt.is_none());
+    let installed = match (&driver.installed, chosen) {
+        (Some(release), Some(chosen)) if release != chosen => {
+            format!("{release} installed, {chosen} chosen")
+        }
+        (Some(release), _) => format!("{release} installed"),
+        (None, Some(chosen)) => format!("{chosen} chosen, not installed"),
+        (None, None) => "not installed".to_owned(),
     };
     let attempt = driver.attempt.as_ref().map(|attempt| {
         let release = attempt.release.as_deref().unwrap_or_default();
@@ -85,7 +123,11 @@ fn driver_line(driver: &DriverReport, now: Timestamp) -> String {
         format!("; {what} for {}, {left}", span(attempt.since, now))
     });
     let why = match said.status {
-        Truth::True if driver.attempt.is_none() => "works".to_owned(),
+        Truth::True if driver.attempt.is_none() => match (driver.beyond(), driver.has_news()) {
+            ("", _) => "works".to_owned(),
+            (beyond, false) => format!("works; {beyond}"),
+            (beyond, true) => format!("works; {beyond} ({})", said.reason),
+        },
         // What is rolled out stands before it already.
         Truth::True | Truth::False | Truth::Unknown => {
             let message =
@@ -119,63 +161,9 @@ pub fn span(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-fn row(name: &str, text: &str, width: usize, out: &mut String) {
-    let indent = " ".repeat(INDENT);
-    wrap(&format!("{name:<INDENT$}{text}"), INDENT, &indent, width, out);
-}
-
-/// Breaks at blanks, never before `keep`, and begins each further line with `indent`. A word that is longer than a
-/// line, as a command to copy may be, stays whole.
-fn wrap(text: &str, keep: usize, indent: &str, width: usize, out: &mut String) {
-    for (number, paragraph) in text.lines().enumerate() {
-        let (head, rest) = match number {
-            0 => paragraph.split_at(paragraph.char_indices().nth(keep).map_or(paragraph.len(), |(at, _)| at)),
-            _ => (indent, paragraph),
-        };
-        let mut line = head.to_owned();
-        let mut is_begun = false;
-        for word in rest.split_whitespace() {
-            if is_begun && line.chars().count() + 1 + word.chars().count() > width {
-                out.push_str(line.trim_end());
-                out.push('\n');
-                line = indent.to_owned();
-                is_begun = false;
-            }
-            if is_begun {
-                line.push(' ');
-            }
-            line.extend(word.chars().map(|c| if c.is_control() { '?' } else { c }));
-            is_begun = true;
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_keep_to_the_width_and_long_words_stay_whole() {
-        let mut out = String::new();
-        row(
-            "Name",
-            "one two three four five six https://a.very.long.address.example.com/path seven",
-            40,
-            &mut out,
-        );
-        let expected = "Name      one two three four five six\n          \
-            https://a.very.long.address.example.com/path\n          seven\n";
-        assert_eq!(out, expected);
-    }
-
-    #[test]
-    fn a_terminal_is_not_steered_by_what_a_server_says() {
-        let mut out = String::new();
-        row("x", "a\u{1b}[31mred", 80, &mut out);
-        assert!(!out.contains('\u{1b}'));
-    }
 
     #[test]
     fn spans_use_the_unit_that_a_person_would() {

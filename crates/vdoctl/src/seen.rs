@@ -88,11 +88,34 @@ pub struct DriverReport {
     /// The release that is installed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub installed: Option<String>,
+    /// The release that was chosen for what is asked for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
     /// What is being done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptReport>,
     /// What its operator says.
     pub condition: Said,
+}
+
+impl DriverReport {
+    /// What its operator says beyond "it works", which the installed release says already.
+    pub fn beyond(&self) -> &str {
+        let message = self.condition.message.as_str();
+        let works = self.installed.as_ref().map(|release| format!("{} {release} works", self.driver.name()));
+        match works.and_then(|works| message.strip_prefix(&works)) {
+            Some(rest) => rest.trim_start_matches("; "),
+            None => message,
+        }
+    }
+
+    /// Whether it works, and something is to be said about it all the same: a hold, drift, a pause.
+    pub fn has_news(&self) -> bool {
+        let said = &self.condition;
+        said.status == Truth::True
+            && self.attempt.is_none()
+            && said.reason != vdo_plan::driver::reasons::INSTALLED.name
+    }
 }
 
 /// A roll-out or a removal under way.
@@ -208,7 +231,13 @@ impl Report {
             };
             let record = record.cloned().unwrap_or_default();
             if wanted || record.installed.is_some() || record.attempt.is_some() {
-                self.drivers.push(driver_report(driver, &record, &status.conditions));
+                let gates = status.gates.as_ref().filter(|gates| gates.generation == generation);
+                let gate = gates.and_then(|gates| match driver {
+                    Driver::Cpi => gates.cpi.as_ref(),
+                    Driver::Csi => gates.csi.as_ref(),
+                });
+                let chosen = gate.and_then(|gate| gate.release.clone()).filter(|_| wanted);
+                self.drivers.push(driver_report(driver, &record, chosen, &status.conditions));
             }
         }
         let mut names = config.spec.cpi_vcenters();
@@ -224,9 +253,7 @@ impl Report {
         self.conditions = status
             .conditions
             .iter()
-            .filter(|it| {
-                is_wrong(it) && !self.drivers.iter().any(|driver| driver.condition.message == it.message)
-            })
+            .filter(|it| is_wrong(it) && !self.drivers.iter().any(|driver| driver.beyond() == it.message))
             .map(|it| said(&status.conditions, &it.type_, it.observed_generation))
             .collect();
     }
@@ -303,7 +330,12 @@ fn is_wrong(condition: &Condition) -> bool {
     }
 }
 
-fn driver_report(driver: Driver, record: &DriverRecord, conditions: &[Condition]) -> DriverReport {
+fn driver_report(
+    driver: Driver,
+    record: &DriverRecord,
+    chosen: Option<String>,
+    conditions: &[Condition],
+) -> DriverReport {
     let type_ = match driver {
         Driver::Cpi => "CPIReady",
         Driver::Csi => "CSIReady",
@@ -313,6 +345,7 @@ fn driver_report(driver: Driver, record: &DriverRecord, conditions: &[Condition]
     DriverReport {
         driver,
         installed: record.installed.as_ref().map(|it| it.release.clone()),
+        chosen,
         attempt: record.attempt.as_ref().map(|it| AttemptReport {
             verb: it.verb,
             release: it.release.clone(),

@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vdo_plan::Reading;
+use vdoctl::look::{Look, Paint};
 use vdoctl::screen::screen;
 use vdoctl::seen::{Operator, Report, Seen};
 
@@ -161,6 +162,45 @@ fn no_match() -> Seen {
     with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
 }
 
+/// Kubernetes was upgraded beyond what CSI is made for: what is installed keeps running.
+fn held() -> Seen {
+    let nearest = "no release of CSI fits; the nearest is CSI 3.7.0, which needs Kubernetes 1.33 to 1.35, the \
+        cluster runs 1.36.3";
+    let mut status = ready_status();
+    status["conditions"][1] = condition("CompatibilityResolved", "False", "NoReleaseFits", nearest, 2);
+    status["conditions"][6] =
+        condition("CSIReady", "True", "NoReleaseFits", &format!("CSI 3.7.0 works; {nearest}"), 1);
+    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+}
+
+const CRASHES: &str = "Deployment vsphere-csi-controller: 0 of 2 pods work: pod vsphere-csi-controller-5f7d8-x2x7k on \
+    cp-1, vsphere-csi-controller: CrashLoopBackOff back-off 5m0s restarting failed container";
+
+/// The roll-out of a new release did not work, and the one before it was brought back.
+fn rolled_back() -> Seen {
+    let mut status = ready_status();
+    let said = format!("CSI 3.6.0 works; CSI 3.7.0 was rolled back; {CRASHES}");
+    status["conditions"][6] = condition("CSIReady", "True", "RevisionRefused", &said, 1);
+    status["gates"] = json!({"generation": 2, "kubernetes": "1.36.3", "matrix": {"source": "BuiltIn", "digest": "9c1f"},
+        "cpi": {"release": "1.36.0", "verdict": "Open"}, "csi": {"release": "3.7.0", "verdict": "Open"}});
+    status["csi"] = json!({
+        "installed": {"release": "3.6.0", "revision": "88bc", "since": "2026-02-01T11:58:00Z"},
+        "refused": [{"kind": "Release", "release": "3.7.0", "revision": "99cd", "generation": 2,
+            "reason": "RolloutTimedOut", "message": CRASHES, "since": "2026-03-01T11:58:00Z"}],
+    });
+    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+}
+
+/// What was installed and worked does not work any more.
+fn failed() -> Seen {
+    let mut status = ready_status();
+    let said = format!("CSI 3.7.0: {CRASHES}");
+    status["conditions"][3] = condition("Ready", "False", "NotWorking", &format!("CSIReady: {said}"), 2);
+    status["conditions"][4] = condition("Degraded", "True", "NotWorking", &said, 2);
+    status["conditions"][6] = condition("CSIReady", "False", "NotWorking", &said, 0);
+    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+}
+
 fn second_config() -> Seen {
     let mut seen = ready();
     let Reading::Present(configs) = &mut seen.configs else { panic!("there is one") };
@@ -191,7 +231,7 @@ fn deleting() -> Seen {
 
 fn check(name: &str, seen: &Seen) {
     for width in [80, 200] {
-        let text = screen(seen, width);
+        let text = screen(seen, Look::plain(width));
         let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(longest <= width, "{name}: {longest} of {width}");
         insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "golden"}, {
@@ -229,6 +269,64 @@ fn the_password_is_wrong() {
 #[test]
 fn no_release_fits() {
     check("no-match", &no_match());
+}
+
+#[test]
+fn a_hold_keeps_what_is_installed_and_says_why() {
+    check("held", &held());
+    let report = Report::of(&held());
+    assert!(
+        report.ready && report.conditions.is_empty(),
+        "said once, at the driver: {:?}",
+        report.conditions
+    );
+    assert!(report.next.starts_with("CSI: no release of CSI fits; the nearest is"), "{}", report.next);
+}
+
+#[test]
+fn a_roll_out_that_did_not_work_was_taken_back() {
+    check("rolled-back", &rolled_back());
+    let report = Report::of(&rolled_back());
+    assert_eq!(report.drivers[1].chosen.as_deref(), Some("3.7.0"));
+    assert!(report.next.starts_with("CSI: Mend what the message says"), "{}", report.next);
+}
+
+#[test]
+fn a_driver_has_failed() {
+    check("failed", &failed());
+    assert!(!Report::of(&failed()).ready);
+}
+
+#[test]
+fn a_ready_cluster_with_nodes_that_wait_says_where_to_look() {
+    let mut status = ready_status();
+    status["nodes"] = json!({"expected": 3, "initialised": 2, "findings": [
+        {"reason": "WaitsForCloudProvider", "count": 1, "names": ["w-17"]}]});
+    let report = Report::of(&with(config("vdo", "2026-03-01T11:50:00Z", status), verified()));
+    assert_eq!(report.next, "see what is wrong with which node: `vdoctl nodes`");
+}
+
+#[test]
+fn colours_change_nothing_but_colours() {
+    let sights = [installed(), waiting_for_cpi(), ready(), wrong_password(), held(), failed(), deleting()];
+    for (seen, width) in sights.iter().flat_map(|seen| [(seen, 80), (seen, 200)]) {
+        let painted = screen(seen, Look { width, paint: Paint::Coloured });
+        let mut bare = painted.clone();
+        for code in ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"] {
+            bare = bare.replace(code, "");
+        }
+        assert!(bare.len() < painted.len());
+        assert_eq!(bare, screen(seen, Look::plain(width)));
+    }
+    let painted = screen(&failed(), Look { width: 80, paint: Paint::Coloured });
+    for part in [
+        "\u{1b}[31mNot ready\u{1b}[0m: ",
+        "\u{1b}[32mCPI\u{1b}[0m  ",
+        "\u{1b}[31mCSI\u{1b}[0m  ",
+        "\u{1b}[1mNext:\u{1b}[0m ",
+    ] {
+        assert!(painted.contains(part), "{part:?} {painted:?}");
+    }
 }
 
 #[test]
@@ -280,7 +378,7 @@ fn a_roll_out_whose_time_is_over_is_not_waited_for() {
     seen.now = "2026-03-01T12:08:00Z".parse().unwrap();
     let report = Report::of(&seen);
     assert!(!report.next.starts_with("wait for"), "{}", report.next);
-    assert!(screen(&seen, 80).contains("its time is over"));
+    assert!(screen(&seen, Look::plain(80)).contains("its time is over"));
 }
 
 #[test]

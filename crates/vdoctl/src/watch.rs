@@ -1,0 +1,186 @@
+//! Keeps a status current until somebody ends it.
+
+use std::io::{ErrorKind, Write};
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::look::Surface;
+use crate::run::Answer;
+use crate::seen::{Report, Seen};
+
+/// How often it is looked: a person does not see more, and an API server does not notice it.
+pub const EVERY: Duration = Duration::from_secs(2);
+
+/// Over the screen before, without an empty moment between the two.
+const HOME: &str = "\u{1b}[H";
+const CLEAR: &str = "\u{1b}[2J";
+const REST_OF_LINE: &str = "\u{1b}[K";
+const REST_OF_SCREEN: &str = "\u{1b}[J";
+
+/// Where and how it is shown.
+pub struct Watch<'a, W: Write> {
+    /// Where to.
+    pub out: &'a mut W,
+    /// Whether a person sees it.
+    pub surface: Surface,
+    /// How many lines fit, at this moment.
+    pub height: &'a dyn Fn() -> usize,
+    /// The text of a sight: the screen, or the answer for programs.
+    pub form: &'a dyn Fn(&Report, Timestamp) -> Result<String>,
+    /// What is said of a look that failed, where no screen shows it.
+    pub complain: &'a dyn Fn(&str),
+}
+
+impl<W: Write> Watch<'_, W> {
+    /// Looks again and again until `end` comes or nobody reads any more. The answer is that of the last look.
+    ///
+    /// # Errors
+    ///
+    /// The first look failed, or the last one did.
+    pub async fn run(
+        &mut self,
+        mut observe: impl AsyncFnMut() -> Result<Seen>,
+        end: impl Future<Output = ()>,
+    ) -> Result<Answer> {
+        let mut end = pin!(end);
+        let mut last: Option<(Seen, Report)> = None;
+        let mut told = Told::default();
+        loop {
+            let trouble = tokio::select! {
+                biased;
+                () = &mut end => return answer(last.as_ref(), None),
+                look = observe() => match look {
+                    Ok(seen) => {
+                        let report = Report::of(&seen);
+                        last = Some((seen, report));
+                        None
+                    }
+                    Err(error) => Some(error),
+                },
+            };
+            let Some((seen, report)) = &last else { return answer(None, trouble) };
+            let shown = match self.surface {
+                Surface::Terminal => self.redraw(seen, report, trouble.as_ref(), &mut told)?,
+                Surface::Elsewhere => self.append(seen, report, trouble.as_ref(), &mut told)?,
+            };
+            if shown == Shown::ToNobody {
+                return answer(last.as_ref(), None);
+            }
+            tokio::select! {
+                biased;
+                () = &mut end => return answer(last.as_ref(), trouble),
+                () = sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// One screen, which is drawn again when it differs.
+    fn redraw(
+        &mut self,
+        seen: &Seen,
+        report: &Report,
+        trouble: Option<&anyhow::Error>,
+        told: &mut Told,
+    ) -> Result<Shown> {
+        let mut lines: Vec<String> = (self.form)(report, seen.now)?.lines().map(str::to_owned).collect();
+        let foot = match trouble {
+            Some(error) => format!("As it was at {}; now: {error:#}", clock(seen.now)),
+            None => "Kept current; Ctrl-C ends it.".to_owned(),
+        };
+        // What stands on top matters most; a screen that scrolls would lose it.
+        let room = (self.height)().saturating_sub(3).max(1);
+        let hidden = lines.len().saturating_sub(room);
+        if hidden > 0 {
+            lines.truncate(room);
+            lines.push(format!("({hidden} more lines: make the window higher)"));
+        }
+        lines.push(String::new());
+        lines.extend(foot.lines().next().map(str::to_owned));
+        let mut frame = HOME.to_owned();
+        for line in &lines {
+            frame.push_str(&format!("{line}{REST_OF_LINE}\n"));
+        }
+        frame.push_str(REST_OF_SCREEN);
+        if told.frame.as_ref() == Some(&frame) {
+            return Ok(Shown::ToSomebody);
+        }
+        let first = if told.frame.is_none() { CLEAR } else { "" };
+        let shown = self.write(&format!("{first}{frame}"));
+        told.frame = Some(frame);
+        shown
+    }
+
+    /// A new text below the one before, when something differs that is more than time that passed.
+    fn append(
+        &mut self,
+        seen: &Seen,
+        report: &Report,
+        trouble: Option<&anyhow::Error>,
+        told: &mut Told,
+    ) -> Result<Shown> {
+        let complaint = trouble.map(|error| format!("{error:#}"));
+        if complaint != told.complaint {
+            let restored = || "the cluster answers again".to_owned();
+            (self.complain)(&complaint.clone().unwrap_or_else(restored));
+            told.complaint = complaint;
+        }
+        if trouble.is_some() {
+            return Ok(Shown::ToSomebody);
+        }
+        let essence = essence(seen, told.since.get_or_insert(seen.now))?;
+        if told.essence.as_ref() == Some(&essence) {
+            return Ok(Shown::ToSomebody);
+        }
+        told.essence = Some(essence);
+        let text = (self.form)(report, seen.now)?;
+        self.write(&text)
+    }
+
+    fn write(&mut self, text: &str) -> Result<Shown> {
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Ok(()) => Ok(Shown::ToSomebody),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Shown::ToNobody),
+            Err(error) => Err(error).context("cannot print"),
+        }
+    }
+}
+
+/// What was shown last.
+#[derive(Default)]
+struct Told {
+    frame: Option<String>,
+    essence: Option<(Value, Vec<bool>)>,
+    complaint: Option<String>,
+    since: Option<Timestamp>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Shown {
+    ToSomebody,
+    ToNobody,
+}
+
+fn answer(last: Option<&(Seen, Report)>, trouble: Option<anyhow::Error>) -> Result<Answer> {
+    match (trouble, last) {
+        (Some(error), _) => Err(error),
+        (None, Some((_, report))) if report.ready => Ok(Answer::Yes),
+        (None, _) => Ok(Answer::No),
+    }
+}
+
+/// What a report says apart from how long something takes already, and whose time is over.
+fn essence(seen: &Seen, since: &Timestamp) -> Result<(Value, Vec<bool>)> {
+    let report = Report::of(&Seen { now: *since, ..seen.clone() });
+    let attempts = report.drivers.iter().filter_map(|driver| driver.attempt.as_ref());
+    let over = attempts.map(|attempt| attempt.deadline <= seen.now).collect();
+    Ok((serde_json::to_value(&report)?, over))
+}
+
+fn clock(time: Timestamp) -> String {
+    time.strftime("%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,317 @@
+//! The program itself, as a person or kubectl starts it, against the scripted API server on a loopback port.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../vdo-runtime/tests/support/mod.rs"]
+mod support;
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use support::{Api, Listening, Reply};
+
+const VDOCTL: &str = env!("CARGO_BIN_EXE_vdoctl");
+const NAMESPACE: &str = "vmware-system-vdo";
+const CONFIG: &str = "/apis/vdo.vmware.com/v1alpha1/namespaces/vmware-system-vdo/vdoconfigs/vdo";
+
+/// An API server on a thread of its own, since a test waits for programs.
+struct Server {
+    api: Api,
+    address: String,
+    _end: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Server {
+    fn start(api: Api) -> Server {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let served = api.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listening = Listening::start(&served).await;
+                tell.send(listening.address).unwrap();
+                let _ = ended.await;
+            });
+        });
+        let address = format!("http://{}", told.recv().unwrap());
+        Server { api, address, _end: end }
+    }
+}
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    /// A file with this text.
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// The program under another name.
+    fn link(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        symlink(VDOCTL, &path).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Without the cluster, the colours and the size of whoever runs the test.
+fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    command
+}
+
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn vdoctl(words: &[&str]) -> Said {
+    said(command(VDOCTL).args(words))
+}
+
+fn ready(api: &Api, status: &str) {
+    let condition = json!({"type": "Ready", "status": status, "reason": "AsWanted", "message": "CSI works",
+        "observedGeneration": 1, "lastTransitionTime": "2026-03-01T11:50:00Z"});
+    api.put(
+        CONFIG,
+        json!({"apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VDOConfig",
+            "metadata": {"name": "vdo", "namespace": NAMESPACE, "generation": 1}, "spec": {},
+            "status": {"conditions": [condition]}}),
+    );
+}
+
+/// A kubeconfig with one context of each name, whose user has the name as its token.
+fn kubeconfig(address: &str, names: &[&str], current: &str) -> String {
+    let list = |entry: &dyn Fn(&str) -> Value| names.iter().map(|name| entry(name)).collect::<Vec<_>>();
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": current,
+        "clusters": list(&|name| json!({"name": name, "cluster": {"server": address}})),
+        "users": list(&|name| json!({"name": name, "user": {"token": name}})),
+        "contexts": list(&|name| json!({"name": name, "context": {"cluster": name, "user": name}})),
+    })
+    .to_string()
+}
+
+/// As whom the last request asked.
+fn asked_as(api: &Api) -> String {
+    api.log().last().unwrap().authorization.clone()
+}
+
+#[test]
+fn exit_codes_say_fine_no_and_unreadable() {
+    let server = Server::start(Api::new());
+    let ask = |command: &str| vdoctl(&[command, "--server", &server.address]);
+    ready(&server.api, "True");
+    let fine = ask("status");
+    assert_eq!((fine.code, fine.err.as_str()), (Some(0), ""), "{}", fine.out);
+    assert!(fine.out.starts_with("Ready: CSI works\n"), "{}", fine.out);
+    ready(&server.api, "False");
+    assert_eq!(ask("status").code, Some(1));
+    assert_eq!(ask("nodes").code, Some(0), "there are none");
+    server.api.script(|_| Some(Reply::Refuse(403, "you may not")));
+    for command in ["status", "nodes", "release"] {
+        let refused = ask(command);
+        assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{command}");
+        assert!(
+            refused.err.starts_with("vdoctl: cannot read the ") && refused.err.contains("you may not"),
+            "{}",
+            refused.err
+        );
+    }
+    for wrong in [
+        &["status", "--wrong"][..],
+        &["statu"],
+        &[],
+        &["explain"],
+        &["nodes", "-o", "xml"],
+        &["status", "--request-timeout", "soon"],
+        &["status", "--server", "10.0.0.1:6443"],
+        &["status", "--kubeconfig", "/nowhere/kubeconfig"],
+        &["status"],
+        &["completion", "tcsh"],
+    ] {
+        let said = vdoctl(wrong);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{wrong:?}");
+        assert!(!said.err.is_empty(), "{wrong:?}");
+    }
+    assert_eq!(vdoctl(&["--help"]).code, Some(0));
+    assert_eq!(vdoctl(&["--version"]).out, format!("vdoctl {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(vdoctl(&["explain", "Installed"]).code, Some(0));
+    assert_eq!(vdoctl(&["explain", "Unheard"]).code, Some(1));
+}
+
+#[test]
+fn files_contexts_and_users_are_chosen_as_kubectl_chooses_them() {
+    let server = Server::start(Api::new());
+    let folder = Folder::new("kubeconfigs");
+    let first = folder.file("first", &kubeconfig(&server.address, &["a", "b"], "a"));
+    let second = folder.file("second", &kubeconfig(&server.address, &["b", "c"], "c"));
+    let unset = folder.file("unset", &kubeconfig(&server.address, &["a"], ""));
+    let missing = folder.0.join("missing").display().to_string();
+    let several = format!("{missing}:{first}::{second}");
+    let ask = |listed: &str, more: &[&str]| {
+        let asked = said(command(VDOCTL).env("KUBECONFIG", listed).arg("status").args(more));
+        (asked.code, asked.err)
+    };
+    for (listed, more, expected) in [
+        (&first, &[][..], "Bearer a"),
+        (&several, &[], "Bearer a"),
+        (&several, &["--context", "c"], "Bearer c"),
+        (&several, &["--user", "b"], "Bearer b"),
+        (&several, &["--kubeconfig", &second], "Bearer c"),
+        (&several, &["--cluster", "c", "--user", "c"], "Bearer c"),
+        (&unset, &["--cluster", "a", "--user", "a"], "Bearer a"),
+        (&first, &["--token", "mine"], "Bearer mine"),
+        (&missing, &["--server", &server.address, "--token", "mine"], "Bearer mine"),
+        (&unset, &["--server", &server.address], ""),
+    ] {
+        let before = server.api.log().len();
+        assert_eq!(ask(listed, more), (Some(1), String::new()), "{listed} {more:?}");
+        assert!(server.api.log().len() > before);
+        assert_eq!(asked_as(&server.api), expected, "{listed} {more:?}");
+    }
+    for (listed, more, expected) in [
+        (&missing, &[][..], "none of the files that KUBECONFIG names is there"),
+        (&first, &["--context", "nowhere"], "nowhere"),
+        (&first, &["--cluster", "nowhere"], "nowhere"),
+        (&first, &["--user", "nobody"], "the kubeconfig has no user \"nobody\""),
+        (&unset, &[], "has no current context"),
+        (&first, &["--server", "http://127.0.0.1:1"], "the API server is not available"),
+    ] {
+        let (code, err) = ask(listed, more);
+        assert!(code == Some(2) && err.contains(expected), "{listed} {more:?}: {code:?} {err}");
+    }
+}
+
+#[test]
+fn an_answer_is_waited_for_as_long_as_was_asked() {
+    let server = Server::start(Api::new());
+    server.api.script(|_| Some(Reply::Hang));
+    let begun = std::time::Instant::now();
+    let said = vdoctl(&["status", "--server", &server.address, "--request-timeout", "200ms"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("no answer within 0.2 s"), "{}", said.err);
+    assert!(begun.elapsed() < vdo_runtime::client::READ_DEADLINE);
+}
+
+#[test]
+fn kubectl_finds_it_as_a_plug_in_that_speaks_of_itself_as_kubectl_vdo() {
+    let folder = Folder::new("plugin");
+    let plugin = folder.link("kubectl-vdo");
+    let help = said(command(&plugin).arg("--help"));
+    assert!(
+        help.code == Some(0) && help.out.contains("Usage: kubectl vdo [OPTIONS] <COMMAND>"),
+        "{}",
+        help.out
+    );
+    assert!(!help.out.contains("vdoctl"), "{}", help.out);
+    let help = said(command(&plugin).args(["status", "--help"]));
+    assert!(help.out.contains("Usage: kubectl vdo status"), "{}", help.out);
+    let wrong = said(command(&plugin).arg("statu"));
+    assert!(wrong.code == Some(2) && wrong.err.contains("Usage: kubectl vdo"), "{}", wrong.err);
+    let unread = said(command(&plugin).args(["status", "--kubeconfig", "/nowhere/kubeconfig"]));
+    assert!(unread.code == Some(2) && unread.err.starts_with("kubectl vdo: "), "{}", unread.err);
+    let script = said(command(&plugin).args(["completion", "bash"]));
+    assert!(script.code == Some(2) && script.err.contains("kubectl_complete-vdo"), "{}", script.err);
+
+    let server = Server::start(Api::new());
+    server.api.put(
+        CONFIG,
+        json!({"apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VDOConfig",
+        "metadata": {"name": "vdo", "namespace": NAMESPACE, "generation": 1}, "spec": {},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True", "reason": "AsWanted", "message": "all work",
+                "observedGeneration": 1, "lastTransitionTime": "2026-03-01T11:50:00Z"}],
+            "nodes": {"expected": 1, "initialised": 0, "findings": [
+                {"reason": "WaitsForCloudProvider", "count": 1, "names": ["w-1"]}]},
+        }}),
+    );
+    let status = said(command(&plugin).args(["status", "--server", &server.address]));
+    assert!(status.out.ends_with("`kubectl vdo nodes`\n"), "{}", status.out);
+
+    let completion = folder.link("kubectl_complete-vdo");
+    let offered = said(command(&completion).args(["sta"]));
+    let line = "status\tSays how the drivers of a cluster are, and what to do next. Exit code 0: ready; 1: not ready\n:4\n";
+    assert_eq!((offered.code, offered.out.as_str()), (Some(0), line));
+}
+
+#[test]
+fn bash_completes_with_the_script() {
+    let folder = Folder::new("completion");
+    let script = folder.file("vdoctl.bash", &vdoctl(&["completion", "bash"]).out);
+    let complete = |words: &str, last: usize| {
+        let line = format!(
+            "source {script}; COMP_WORDS=({words}); COMP_CWORD={last}; _vdoctl vdoctl \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let said = said(Command::new("bash").args(["--norc", "-c", &line]));
+        assert_eq!(said.err, "");
+        said.out.trim().to_owned()
+    };
+    assert_eq!(complete("vdoctl stat", 1), "status");
+    assert_eq!(complete("vdoctl status --wat", 2), "--watch");
+    assert_eq!(complete("vdoctl nodes -o ''", 3), "wide json yaml");
+}
+
+#[test]
+fn a_watch_ends_with_ctrl_c_and_answers_as_the_last_look_did() {
+    for (status, code) in [("True", 0), ("False", 1)] {
+        let server = Server::start(Api::new());
+        ready(&server.api, status);
+        let mut watch = command(VDOCTL)
+            .args(["status", "--watch", "--server", &server.address])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().starts_with("--- 20"), "when it was");
+        assert!(lines.next().unwrap().unwrap().contains("eady: "));
+        let interrupt = Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap();
+        assert!(interrupt.success());
+        assert_eq!(watch.wait().unwrap().code(), Some(code));
+        let mut err = String::new();
+        watch.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!(err, "");
+    }
+}
+
+#[test]
+fn colours_and_progress_are_for_terminals_only() {
+    let server = Server::start(Api::new());
+    ready(&server.api, "True");
+    let status =
+        |more: &[&str]| said(command(VDOCTL).args(["status", "--server", &server.address]).args(more)).out;
+    assert!(!status(&[]).contains('\u{1b}'));
+    assert!(!status(&["--color", "never"]).contains('\u{1b}'));
+    assert!(status(&["--color", "always"]).starts_with("\u{1b}[32mReady\u{1b}[0m: CSI works"));
+    let json: Value = serde_json::from_str(&status(&["--color", "always", "-o", "json"])).unwrap();
+    assert_eq!(json["ready"], true);
+}
