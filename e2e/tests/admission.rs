@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "admission/old.rs"]
+mod old;
 #[path = "admission/server.rs"]
 mod server;
 #[path = "admission/table.rs"]
@@ -119,6 +121,7 @@ fn what_the_table_does_not_speak_of_is_refused_in_words_too() {
     let server = Server::of(&bed);
     let images = with(good_vdo(), "/images", json!({"registry": "https://mirror.example.com"}));
     let policy = with(good_vdo(), "/deletionPolicy", json!("Keep"));
+    let network = with(good_vdo(), "/networkProvider", json!({"name": "antrea"}));
     let distribution = with(good_vdo(), "/storageProvider/clusterDistribution", json!("a/b"));
     for (object, at, words) in [
         (vcenter("odd", &with(good_vcenter(), "/port", json!(0))), "spec.port", "greater than or equal to 1"),
@@ -129,6 +132,7 @@ fn what_the_table_does_not_speak_of_is_refused_in_words_too() {
         ),
         (vdo("odd", &policy), "spec.deletionPolicy", "Unsupported value: \"Keep\""),
         (vdo("odd", &images), "spec.images.registry", "a host with an optional port and path"),
+        (vdo("odd", &network), "spec.networkProvider", "unknown field"),
         (vdo("odd", &distribution), "spec.storageProvider.clusterDistribution", "a short name of letters"),
     ] {
         let said = server.create(&object).unwrap_err();
