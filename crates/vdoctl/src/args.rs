@@ -17,12 +17,12 @@ use crate::called::Called;
 #[derive(Debug, Parser)]
 #[command(name = "vdoctl", version)]
 pub struct Args {
-    /// Which cluster.
-    #[command(flatten)]
-    pub place: Place,
     /// Colours, where an answer has them; NO_COLOR is respected.
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Colour::Auto)]
     pub color: Colour,
+    /// Which cluster.
+    #[command(flatten)]
+    pub place: Place,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

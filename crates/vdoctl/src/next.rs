@@ -1,9 +1,11 @@
 //! The one thing to do now: the first thing that stands in the way, and its remedy. Pure.
 
+use vdo_api::names::{CPI_NAMESPACE, CSI_NAMESPACE};
 use vdo_api::status::Verb;
 use vdo_api::{Reason, Truth};
+use vdo_compat::Driver;
 use vdo_plan::Reading;
-use vdo_plan::driver::reasons::REVISION_REFUSED;
+use vdo_plan::driver::reasons::{NOT_WORKING, REVISION_REFUSED};
 
 use crate::explain;
 use crate::screen::span;
@@ -87,8 +89,17 @@ fn mend(driver: &DriverReport, seen: &Seen) -> String {
 
 /// The remedy of what a driver's operator says, without what it says to its praise.
 fn advice(driver: &DriverReport) -> String {
+    let name = driver.driver.name();
+    if driver.condition.reason == NOT_WORKING.name {
+        // What does not work stands above; who wants to know more asks its pods.
+        let namespace = match driver.driver {
+            Driver::Cpi => CPI_NAMESPACE,
+            Driver::Csi => CSI_NAMESPACE,
+        };
+        return format!("{name}: see what its pods say: kubectl describe pods -n {namespace}");
+    }
     let said = Said { message: driver.beyond().to_owned(), ..driver.condition.clone() };
-    remedy(&format!("{}: ", driver.driver.name()), &said)
+    remedy(&format!("{name}: "), &said)
 }
 
 /// The remedy of a reason, or the message where the remedy only points at it or at another condition.

@@ -189,6 +189,8 @@ async fn nodes(called: Called, place: &Place, color: Colour, args: NodesArgs) ->
         None => list::draw(&report, Columns::Usual, look),
     };
     print(&text)?;
+    // What was not read may be what is wrong.
+    anyhow::ensure!(!report.ok || report.unread.is_empty(), report.unread.join("; "));
     Ok(if report.ok { Answer::Yes } else { Answer::No })
 }
 

@@ -130,8 +130,8 @@ fn driver_line(driver: &DriverReport, now: Timestamp) -> String {
         },
         // What is rolled out stands before it already.
         Truth::True | Truth::False | Truth::Unknown => {
-            let message =
-                said.message.split_once("is being rolled out: ").map_or(&*said.message, |(_, what)| what);
+            let message = driver.beyond();
+            let message = message.split_once("is being rolled out: ").map_or(message, |(_, what)| what);
             format!("{message} ({})", said.reason)
         }
     };

@@ -99,13 +99,15 @@ pub struct DriverReport {
 }
 
 impl DriverReport {
-    /// What its operator says beyond "it works", which the installed release says already.
+    /// What its operator says beyond which release is installed, and that it works.
     pub fn beyond(&self) -> &str {
         let message = self.condition.message.as_str();
-        let works = self.installed.as_ref().map(|release| format!("{} {release} works", self.driver.name()));
-        match works.and_then(|works| message.strip_prefix(&works)) {
-            Some(rest) => rest.trim_start_matches("; "),
-            None => message,
+        let named = self.installed.as_ref().map(|release| format!("{} {release}", self.driver.name()));
+        let Some(rest) = named.and_then(|named| message.strip_prefix(&named)) else { return message };
+        match (rest.strip_prefix(" works"), rest.strip_prefix(": ")) {
+            (Some(rest), _) => rest.trim_start_matches("; "),
+            (None, Some(rest)) => rest,
+            (None, None) => message,
         }
     }
 
@@ -253,7 +255,12 @@ impl Report {
         self.conditions = status
             .conditions
             .iter()
-            .filter(|it| is_wrong(it) && !self.drivers.iter().any(|driver| driver.beyond() == it.message))
+            .filter(|it| {
+                let is_said = |driver: &DriverReport| {
+                    [driver.beyond(), driver.condition.message.as_str()].contains(&it.message.as_str())
+                };
+                is_wrong(it) && !self.drivers.iter().any(is_said)
+            })
             .map(|it| said(&status.conditions, &it.type_, it.observed_generation))
             .collect();
     }

@@ -4,6 +4,8 @@
 #[path = "../../vdo-runtime/tests/support/mod.rs"]
 mod support;
 
+mod page;
+
 use serde_json::{Value, json};
 use support::{Api, Reply};
 use vdoctl::look::{Look, Paint};
@@ -201,4 +203,13 @@ async fn programs_get_every_node_in_json() {
     assert_eq!(node["provider"], "none");
     assert_eq!(node["findings"], json!(["VMNotFound", "WaitsForCloudProvider"]));
     assert_eq!(value["nodes"][0]["providerId"], format!("vsphere://{}", uuid(1)));
+}
+
+#[tokio::test]
+async fn the_page_lists_the_fields_of_a_list() {
+    let api = mixed();
+    let whole = report(&api).await;
+    api.script(|seen| seen.path.ends_with("/csinodes").then_some(Reply::Refuse(403, "not allowed")));
+    let answers = [whole, report(&api).await];
+    page::lists_the_fields_of("nodes", &answers.map(|it| serde_json::to_value(it).unwrap()));
 }

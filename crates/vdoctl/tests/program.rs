@@ -169,6 +169,24 @@ fn exit_codes_say_fine_no_and_unreadable() {
 }
 
 #[test]
+fn nodes_of_which_a_part_cannot_be_read_are_listed_and_not_called_fine() {
+    let server = Server::start(Api::new());
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w-1"},
+        "spec": {"providerID": "vsphere://4230a8f3-1c4e-7d21-9f60-0123456789ab"}});
+    server.api.put("/api/v1/nodes/w-1", node);
+    let ask = || vdoctl(&["nodes", "--server", &server.address]);
+    assert_eq!(ask().code, Some(0));
+    server.api.script(|seen| seen.path.ends_with("/csinodes").then_some(Reply::Refuse(403, "you may not")));
+    let said = ask();
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.out.contains("\nw-1 ") && said.err.starts_with("vdoctl: the CSINodes cannot be read"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
 fn files_contexts_and_users_are_chosen_as_kubectl_chooses_them() {
     let server = Server::start(Api::new());
     let folder = Folder::new("kubeconfigs");

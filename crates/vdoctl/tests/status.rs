@@ -1,6 +1,8 @@
 //! Transcripts of `vdoctl status`: what a person reads in each situation, kept as golden files.
 #![allow(clippy::unwrap_used)]
 
+mod page;
+
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -389,4 +391,22 @@ fn programs_get_the_same_in_json() {
     assert_eq!(value["drivers"][0]["attempt"]["deadline"], "2026-03-01T12:07:00Z");
     assert_eq!(value["vcenters"][0]["condition"]["status"], "True");
     assert_eq!(value["nodes"]["findings"][1]["count"], 7);
+}
+
+#[test]
+fn the_page_lists_the_fields_of_a_status() {
+    let mut status = ready_status();
+    status["conditions"][1] = condition("CompatibilityResolved", "False", "MatrixUnusable", "two sources", 2);
+    let also = with(config("vdo", "2026-03-01T11:50:00Z", status), verified());
+    let sights = [
+        nothing_installed(),
+        also,
+        waiting_for_cpi(),
+        rolled_back(),
+        no_match(),
+        second_config(),
+        wrong_password(),
+        deleting(),
+    ];
+    page::lists_the_fields_of("status", &sights.map(|seen| serde_json::to_value(Report::of(&seen)).unwrap()));
 }
