@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::compile::{self, Profile};
+use crate::compile::Profile;
 use crate::logged::Logged;
-use crate::{claims, demo, e2e, tidy};
+use crate::{claims, demo, e2e, sweep, tidy, unit};
 
 /// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
 const WARM_LIMIT: u64 = 25;
@@ -34,6 +34,7 @@ const STAGES: &[Stage] = &[
         name: "deny",
         run: |root| cargo(root, "deny", "deny --all-features check licenses sources bans"),
     },
+    Stage { name: "evidence", run: sweep::check },
     Stage {
         name: "lint",
         run: |root| cargo(root, "lint", "clippy --workspace --all-targets --quiet -- -D warnings"),
@@ -43,8 +44,7 @@ const STAGES: &[Stage] = &[
         name: "unit",
         run: |root| {
             cargo(root, "unit-xtask", "test --package xtask --no-fail-fast")?;
-            let selected = compile::SELECTION.join(" ");
-            cargo(root, "unit", &format!("test {selected} --no-fail-fast"))
+            unit::stage(root)
         },
     },
     Stage {
@@ -56,13 +56,14 @@ const STAGES: &[Stage] = &[
     Stage { name: "bed", run: e2e::build },
     Stage { name: "api", run: |root| e2e::run_layer(root, e2e::Layer::Api) },
     Stage { name: STORIES, run: |root| e2e::run_layer(root, e2e::Layer::Full) },
+    Stage { name: "sweep", run: sweep::stage },
     Stage { name: "demo", run: demo::stage },
 ];
 
 /// Runs cargo with these words.
 fn cargo(root: &Path, log: &str, words: &str) -> Result<()> {
     let words: Vec<_> = words.split_whitespace().collect();
-    Logged { root, log, tests: None, label: None }.run("cargo", &words)
+    Logged::new(root, log).run("cargo", &words)
 }
 
 /// Runs the stages, or only the one named.

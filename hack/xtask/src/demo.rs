@@ -57,7 +57,7 @@ pub fn stage(root: &Path) -> Result<()> {
     compile::programs(root, Profile::Dev)?;
     e2e::programs(root, Profile::Dev)?;
     // KEEP=1 of whoever runs CI would leave a bed behind.
-    Logged { root, log: "demo", tests: Some("demo"), label: None }
+    Logged { tests: Some("demo"), ..Logged::new(root, "demo") }
         .run("env", &["-u", "KEEP", "cargo", "xtask", "demo"])?;
     let path = root.join("target/ci/demo.log");
     let took = judge(&fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::compile::{self, Profile};
+use crate::lanes::side_by_side;
 use crate::logged::Logged;
 use crate::shell;
 
@@ -23,7 +23,7 @@ pub enum Layer {
 }
 
 /// Beds at once: most of a story is waiting.
-const LANES: usize = 2;
+const LANES: usize = 3;
 
 /// A story and the bed that it needs.
 struct Story {
@@ -41,13 +41,13 @@ const STORIES: &[Story] = &[
     Story { target: ("e2e", "replicas"), layer: Layer::Api, nodes: "0" },
     Story { target: ("e2e", "admission"), layer: Layer::Api, nodes: "0" },
     Story { target: ("e2e", "crds"), layer: Layer::Api, nodes: "0" },
+    Story { target: ("e2e", "daytwo"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "faults"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "foreign"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "install"), layer: Layer::Full, nodes: "3" },
     Story { target: ("e2e", "password"), layer: Layer::Full, nodes: "3" },
     Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: "3" },
     Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: "5" },
-    Story { target: ("e2e", "daytwo"), layer: Layer::Long, nodes: "3" },
     Story { target: ("e2e", "quiet"), layer: Layer::Long, nodes: "3" },
     Story { target: ("e2e", "mishaps"), layer: Layer::Long, nodes: "3" },
     Story { target: ("e2e", "rollback"), layer: Layer::Long, nodes: "3" },
@@ -74,27 +74,7 @@ fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool) -> Result<()> {
     let names: Vec<&str> = chosen.iter().map(|story| story.target.1).collect();
     let binaries = compile::tests(root, &names)?;
     programs(root, Profile::Dev)?;
-    side_by_side(&chosen, |story| run_story(root, story, &binaries))
-}
-
-/// Works through a queue on every lane. After a failure nothing new begins, and what runs is let end.
-fn side_by_side<T: Sync>(queue: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    let left = Mutex::new(queue.iter());
-    let lane = || {
-        while let Some(next) = left.lock().ok().and_then(|mut left| left.next()) {
-            if let Err(error) = work(next) {
-                left.lock().ok().into_iter().for_each(|mut left| while left.next().is_some() {});
-                return Err(error);
-            }
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES.min(queue.len())).map(|_| scope.spawn(lane)).collect();
-        let ended = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| bail!("a lane panicked")));
-        // All are waited for before the first failure is told.
-        ended.collect::<Vec<_>>().into_iter().collect()
-    })
+    side_by_side(LANES, &chosen, |story| run_story(root, story, &binaries))
 }
 
 fn run_story(root: &Path, story: &Story, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
@@ -109,7 +89,7 @@ fn run_story(root: &Path, story: &Story, binaries: &BTreeMap<String, PathBuf>) -
     }
     args.extend(["--", binary, "--test-threads=1"]);
     let log = format!("e2e-{name}");
-    let logged = Logged { root, log: &log, tests: Some(binary), label: Some(name) };
+    let logged = Logged { tests: Some(binary), label: Some(name), ..Logged::new(root, &log) };
     logged.run(&compile::program(root, "testbed")?, &args)
 }
 
@@ -134,36 +114,4 @@ pub fn programs(root: &Path, profile: Profile) -> Result<Duration> {
         youngest = Some(youngest.map_or(age, |other: Duration| other.min(age)));
     }
     youngest.context("the test bed has no programs")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    #[test]
-    fn every_story_is_worked_through_once_and_two_at_a_time() {
-        let seen = AtomicU32::new(0);
-        let both = std::sync::Barrier::new(LANES);
-        side_by_side(&[1, 2, 4, 8], |bit| {
-            both.wait();
-            assert_eq!(seen.fetch_or(*bit, Ordering::SeqCst) & bit, 0);
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(seen.into_inner(), 15);
-    }
-
-    #[test]
-    fn after_a_failure_no_other_story_begins_and_it_is_told() {
-        let begun = AtomicU32::new(0);
-        let both = std::sync::Barrier::new(LANES);
-        let why = side_by_side(&[0, 1, 2, 3], |_| {
-            begun.fetch_add(1, Ordering::SeqCst);
-            both.wait();
-            bail!("planted")
-        })
-        .unwrap_err();
-        assert_eq!((why.to_string().as_str(), begun.into_inner()), ("planted", LANES as u32));
-    }
 }

@@ -16,9 +16,16 @@ pub struct Logged<'a> {
     pub tests: Option<&'a str>,
     /// What begins each line that is shown, where several programs run side by side.
     pub label: Option<&'a str>,
+    /// Where it runs: as cargo does, in the folder of the package.
+    pub folder: &'a Path,
 }
 
-impl Logged<'_> {
+impl<'a> Logged<'a> {
+    /// A program that is run by cargo, alone, in the checkout.
+    pub fn new(root: &'a Path, log: &'a str) -> Self {
+        Logged { root, log, tests: None, label: None, folder: root }
+    }
+
     /// Runs a program, and fails as it does.
     pub fn run(&self, program: &str, args: &[&str]) -> Result<()> {
         let path = self.root.join("target/ci").join(format!("{}.log", self.log));
@@ -30,7 +37,8 @@ impl Logged<'_> {
         let (reader, writer) = std::io::pipe()?;
         let mut child = Command::new(program)
             .args(args)
-            .current_dir(self.root)
+            .current_dir(self.folder)
+            .env("CARGO_MANIFEST_DIR", self.folder)
             // A failed assertion says where it stands; the frames below it only hide what it says.
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())

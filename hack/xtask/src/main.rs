@@ -14,10 +14,12 @@ mod claims;
 mod compile;
 mod demo;
 mod e2e;
+mod lanes;
 mod logged;
 mod shell;
 mod sweep;
 mod tidy;
+mod unit;
 
 #[derive(Parser)]
 #[command(about = "Tasks of the VDO workspace", disable_help_subcommand = true)]

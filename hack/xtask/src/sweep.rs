@@ -17,6 +17,9 @@ use crate::{e2e, shell};
 mod evidence;
 
 const FOLDER: &str = "target/sweep-lanes";
+/// What the two stages of CI prove, as the claims name it.
+const WHOLE: &str = "every_write_was_struck_in_every_way_and_nothing_was_wrong";
+const SMALL: &str = "first_middle_and_last_writes_and_three_cases_of_the_sweep_are_struck_again";
 /// How many cases of the whole sweep the small one runs again.
 const AGAIN: usize = 3;
 /// Lanes of the small sweep, beside the one that runs those.
@@ -79,9 +82,31 @@ struct Line {
 pub fn run(root: &Path, wanted: &Sweep) -> Result<()> {
     match wanted {
         Sweep::Crash(wanted) => crash(root, wanted),
-        Sweep::Small => small(root),
-        Sweep::Check => evidence::check(root),
+        Sweep::Small => small(root).map(drop),
+        Sweep::Check => check(root),
     }
+}
+
+/// The stage of CI that asks whether the evidence is of these sources.
+pub fn check(root: &Path) -> Result<()> {
+    evidence::check(root)?;
+    prove(root, "evidence", WHOLE)
+}
+
+/// The stage of CI that strikes the writes which the commit chooses.
+pub fn stage(root: &Path) -> Result<()> {
+    let cases = small(root)?;
+    println!("{cases} cases");
+    prove(root, "sweep", SMALL)
+}
+
+/// Writes what the check of the claims reads.
+fn prove(root: &Path, log: &str, test: &str) -> Result<()> {
+    let folder = root.join("target/ci");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{log}.log"));
+    fs::write(&path, format!("     Running {log} ({log})\ntest {test} ... ok\n"))
+        .with_context(|| path.display().to_string())
 }
 
 fn crash(root: &Path, wanted: &Crash) -> Result<()> {
@@ -117,7 +142,7 @@ fn place(lane: usize, lanes: usize) -> [String; 4] {
 
 /// The first, middle and last write of each operator in an installation and in an upgrade, each struck at a place that
 /// the commit chooses; and some cases of the whole sweep again, chosen by the commit too.
-fn small(root: &Path) -> Result<()> {
+fn small(root: &Path) -> Result<usize> {
     let start = Instant::now();
     // What the other stages of CI have compiled already.
     compile::programs(root, Profile::Dev)?;
@@ -139,7 +164,7 @@ fn small(root: &Path) -> Result<()> {
     let cases = outcome.judge()?;
     // Three writes of three operators in two workloads; a case may be among both.
     ensure!(cases >= 3 * 3 * 2, "only {cases} cases were run");
-    Ok(())
+    Ok(cases)
 }
 
 /// What all lanes told.
