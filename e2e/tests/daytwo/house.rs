@@ -189,13 +189,32 @@ pub fn workloads(bed: &Bed, namespace: &str) -> BTreeMap<String, (String, i64)> 
     rows.collect()
 }
 
-/// The UIDs of the pods of a namespace.
-pub fn pods(bed: &Bed, namespace: &str) -> Vec<String> {
+/// The pods of a namespace by their UIDs, each with its containers: one that was started again has another id.
+pub fn pods(bed: &Bed, namespace: &str) -> BTreeMap<String, Vec<String>> {
     let list = bed.get(&["pods", "-n", namespace]).unwrap();
-    let pods = list["items"].as_array().unwrap().iter();
-    let mut uids: Vec<String> = pods.map(|it| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect();
-    uids.sort();
-    uids
+    let pods = list["items"].as_array().unwrap().iter().map(|pod| {
+        let containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+        let ids = containers.map(|it| it["containerID"].as_str().unwrap_or_default().to_owned());
+        (pod["metadata"]["uid"].as_str().unwrap().to_owned(), ids.collect())
+    });
+    pods.collect()
+}
+
+/// Every pod of a namespace that was made since is there: none was replaced twice.
+pub fn no_pod_was_made_in_vain<T>(bed: &Bed, since: &Since, namespace: &str, before: &BTreeMap<String, T>) {
+    let made = since.audit(bed).accepted_writes();
+    let made = made.filter(|r| r.verb == "create" && r.resource == "pods" && r.subresource.is_empty());
+    let made = made.filter(|r| r.namespace == namespace).count();
+    let now = pods(bed, namespace);
+    assert_eq!(made, now.keys().filter(|uid| !before.contains_key(*uid)).count(), "{namespace}");
+}
+
+/// Nobody deleted a driver's workload, so at no moment was it away.
+pub fn no_workload_was_deleted(bed: &Bed, since: &Since) {
+    let deleted = since.audit(bed).accepted_writes();
+    let deleted = deleted.filter(|r| is_workload(r) && r.verb.starts_with("delete"));
+    let deleted = deleted.filter(|r| [CPI, CSI].contains(&r.namespace.as_str()));
+    assert!(deleted.is_empty(), "{deleted:#?}");
 }
 
 /// The UIDs of the pods of an operator.
@@ -219,7 +238,7 @@ pub fn restart(bed: &Bed, operator: &str) {
     });
 }
 
-/// What tells that the drivers were left alone: each object and each pod is the very same.
+/// What tells that the drivers were left alone: each object, each pod and each process is the very same.
 pub fn standing(bed: &Bed) -> Value {
     json!([
         workloads(bed, CPI),
@@ -235,13 +254,18 @@ pub fn standing(bed: &Bed) -> Value {
 pub fn taken_back(bed: &Bed, before: &Value) {
     apply(bed, &pinned(NEW, &json!({}))).unwrap();
     installed(bed, NEW);
+    bears_finalizers(bed);
+    assert_eq!(&standing(bed), before);
+}
+
+/// Neither driver is forgotten when the VDOConfig goes.
+pub fn bears_finalizers(bed: &Bed) {
     let now = config(bed).unwrap();
     let finalizers: Vec<&str> =
         now["metadata"]["finalizers"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     for finalizer in ["vdo.vmware.com/cpi", "vdo.vmware.com/csi"] {
         assert!(finalizers.contains(&finalizer), "{finalizers:?}");
     }
-    assert_eq!(&standing(bed), before);
 }
 
 pub fn delete_config(bed: &Bed) {

@@ -13,7 +13,7 @@ use testbed::wait::eventually;
 
 use crate::house::{
     CPI, CPI_SET, CSI, History, NEW, NO_IMAGE_EITHER, NO_SUCH_IMAGE, SOON, Since, applied, chapter,
-    condition, installed, is_workload, passes, pinned, pods, until, workloads,
+    condition, installed, no_workload_was_deleted, passes, pinned, pods, until, workloads,
 };
 
 /// Releases that cannot work, in place of the installed one.
@@ -138,9 +138,7 @@ fn a_release_whose_pods_are_ready_and_that_nobody_takes_the_lease_of_goes_back_a
         let uid =
             |set: &std::collections::BTreeMap<String, (String, i64)>| set.values().next().unwrap().0.clone();
         assert_eq!(uid(&workloads(bed, CPI)), uid(&set));
-        let deleted = since.audit(bed).accepted_writes();
-        let deleted = deleted.filter(|r| is_workload(r) && r.verb.starts_with("delete"));
-        assert!(deleted.is_empty(), "{deleted:#?}");
+        no_workload_was_deleted(bed, &since);
         assert_eq!((workloads(bed, CSI), pods(bed, CSI)), csi);
     });
 }
@@ -190,9 +188,7 @@ fn a_roll_out_that_does_not_work_goes_back_by_itself_and_is_tried_again_only_whe
         assert!(told.iter().all(|it| it[0] == NEW.0), "{told:?}");
 
         // Whatever happened to CPI, its workload was never away, and CSI had no part in it.
-        let deleted = since.audit(bed).accepted_writes();
-        let deleted = deleted.filter(|r| is_workload(r) && r.verb.starts_with("delete"));
-        assert!(deleted.is_empty(), "{deleted:#?}");
+        no_workload_was_deleted(bed, &since);
         assert_eq!((workloads(bed, CSI), pods(bed, CSI)), csi);
     });
 }

@@ -8,7 +8,8 @@ use crate::house::{CPI, CSI, condition, until};
 
 const VOLUMES: &str = "story=daytwo";
 
-/// Volumes of the driver, as the API server knows them.
+/// Volumes of the driver, as the API server knows them. Each is claimed: the driver 3.7.0 crashes when one goes that
+/// nobody has claimed.
 pub fn make_volumes(bed: &Bed, numbers: std::ops::Range<usize>) {
     let volume = |number: usize| {
         json!({
@@ -17,6 +18,7 @@ pub fn make_volumes(bed: &Bed, numbers: std::ops::Range<usize>) {
             "spec": {
                 "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
                 "persistentVolumeReclaimPolicy": "Retain",
+                "claimRef": {"namespace": "default", "name": format!("pvc-{number:03}")},
                 "csi": {"driver": "csi.vsphere.vmware.com", "volumeHandle": format!("00000000-0000-0000-0000-{number:012}")},
             },
         })
