@@ -263,6 +263,15 @@ pub struct Login {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub retry: Option<String>,
+    /// How many tries directly before this one were begun and their end was not seen.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub interrupted: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// What came of a login.

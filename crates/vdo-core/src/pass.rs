@@ -33,7 +33,7 @@ use crate::order::nodes::{Inventory, Joined, join};
 use crate::order::{News, Part, gates, matrix, sum};
 use crate::reasons;
 use crate::strays::{Kind, Stray, Told};
-use crate::vcenter::due::Due;
+use crate::vcenter::due::{self, Due};
 use crate::vcenter::memory::Memory;
 use crate::vcenter::verdict::{self, Case};
 use crate::vcenter::{Errand, Facts, Obstacle, resolve};
@@ -212,7 +212,7 @@ async fn verify_one(
         return Ok((config, due));
     }
     // The login is written down before it is made, so that a crash never repeats one that was refused.
-    let Some(announced) = announce(&config, ready, now) else { return Ok((config, due)) };
+    let Some(announced) = announce(&config, ready, login.as_ref(), now) else { return Ok((config, due)) };
     if let Some(written) = write(ctx, memory, &config, &errand, Some(announced), now).await? {
         memory.log_in(&uid, ready);
         config = written;
@@ -223,10 +223,13 @@ async fn verify_one(
 fn announce(
     config: &VsphereCloudConfig,
     errand: &Errand,
+    before: Option<&Login>,
     now: k8s_openapi::jiff::Timestamp,
 ) -> Option<Login> {
+    let secret = errand.subject.secret.clone()?;
     Some(Login {
-        tried: errand.subject.secret.clone()?,
+        interrupted: due::interrupted(before, &secret, &errand.server),
+        tried: secret,
         server: errand.server.clone(),
         outcome: LoginOutcome::Started,
         at: Time(now),

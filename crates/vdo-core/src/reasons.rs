@@ -91,7 +91,7 @@ vdo_api::reasons! {
     }
     LOGIN_UNDER_WAY = "LoginUnderWay" {
         "A login is recorded and under way.",
-        "VDO waits for the answer. After a crash in the middle it is tried again after ten minutes.",
+        "VDO waits for the answer. After a crash in the middle it is tried again after 15 seconds; if that ends the same way, every 12 minutes.",
         "Wait, or set the annotation vdo.vmware.com/retry-login to a new value.",
     }
     LOGIN_REFUSED = "LoginRefused" {

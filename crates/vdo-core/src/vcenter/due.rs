@@ -21,8 +21,11 @@ const EAGER: Duration = Duration::from_secs(30);
 const KEEPALIVE: Duration = Duration::from_secs(300);
 /// A refused login is tried again after this time.
 const REFUSED: SignedDuration = SignedDuration::from_hours(1);
-/// A login whose end nobody saw is tried again after this time.
-const INTERRUPTED: SignedDuration = SignedDuration::from_mins(10);
+/// A login whose end nobody saw is tried again after this time: an operator that was ended in the middle of its first one
+/// costs a quarter of a minute, and an account that is locked after a few refusals in a row is far from it.
+const INTERRUPTED: SignedDuration = SignedDuration::from_secs(15);
+/// The same where the try before it came to no end either: an operator that dies again and again makes six in an hour.
+const INTERRUPTED_AGAIN: SignedDuration = SignedDuration::from_mins(12);
 
 /// The next thing to do with a vCenter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +132,21 @@ pub fn permission(
     let pause = match login.outcome {
         LoginOutcome::Accepted => return Permission::Now,
         LoginOutcome::Refused => REFUSED,
-        LoginOutcome::Started => INTERRUPTED,
+        LoginOutcome::Started if login.interrupted == 0 => INTERRUPTED,
+        LoginOutcome::Started => INTERRUPTED_AGAIN,
     };
     match login.at.0.checked_add(pause) {
         Ok(again) if again > now => Permission::At(again),
         Ok(_) => Permission::Now,
         Err(_) => Permission::At(Timestamp::MAX),
     }
+}
+
+/// How many tries in a row have come to no end that was seen, when another one begins.
+pub fn interrupted(before: Option<&Login>, secret: &SecretVersion, server: &str) -> i32 {
+    let same = before.filter(|login| login.tried == *secret && login.server == server);
+    let unseen = same.filter(|login| login.outcome == LoginOutcome::Started);
+    unseen.map_or(0, |login| login.interrupted.saturating_add(1))
 }
 
 /// The pause before something that failed is tried again.
@@ -236,7 +247,14 @@ mod tests {
     }
 
     fn login(outcome: LoginOutcome) -> Login {
-        Login { tried: secret("1"), server: "vc".into(), outcome, at: Time(at(0)), retry: None }
+        Login {
+            tried: secret("1"),
+            server: "vc".into(),
+            outcome,
+            at: Time(at(0)),
+            retry: None,
+            interrupted: 0,
+        }
     }
 
     fn seconds(n: u64) -> Duration {
@@ -266,7 +284,7 @@ mod tests {
         use LoginOutcome::{Accepted, Refused, Started};
         type Case<'a> = (Option<LoginOutcome>, &'a str, &'a str, Option<&'a str>, i64, Permission);
         let hour = Permission::At(at(3600));
-        let ten = Permission::At(at(600));
+        let soon = Permission::At(at(15));
         let cases: [Case<'_>; 13] = [
             (None, "1", "vc", None, 0, Permission::Now),
             (Some(Refused), "1", "vc", None, 1, hour),
@@ -276,8 +294,8 @@ mod tests {
             (Some(Refused), "1", "other", None, 1, Permission::Now),
             (Some(Refused), "1", "vc", Some("please"), 1, Permission::Now),
             // After a crash in the middle nobody knows: it may have been refused.
-            (Some(Started), "1", "vc", None, 1, ten),
-            (Some(Started), "1", "vc", None, 600, Permission::Now),
+            (Some(Started), "1", "vc", None, 1, soon),
+            (Some(Started), "1", "vc", None, 15, Permission::Now),
             (Some(Started), "2", "vc", None, 1, Permission::Now),
             (Some(Started), "1", "vc", Some("please"), 1, Permission::Now),
             (Some(Accepted), "1", "vc", None, 1, Permission::Now),
@@ -288,6 +306,25 @@ mod tests {
             let got = permission(stored.as_ref(), &secret(version), server, retry, at(now));
             assert_eq!(got, expected, "{outcome:?} {version} {server} {retry:?} {now}");
         }
+    }
+
+    #[test]
+    fn an_operator_that_dies_in_every_login_makes_six_in_an_hour() {
+        let (mut last, mut tries) = (None::<Login>, Vec::new());
+        for second in 0..3600 {
+            if permission(last.as_ref(), &secret("1"), "vc", None, at(second)) == Permission::Now {
+                let interrupted = interrupted(last.as_ref(), &secret("1"), "vc");
+                last = Some(Login { at: Time(at(second)), interrupted, ..login(LoginOutcome::Started) });
+                tries.push(second);
+            }
+        }
+        assert_eq!(tries, [0, 15, 735, 1455, 2175, 2895]);
+        // Another Secret, another server, or an end that was seen begins anew.
+        let last = last.unwrap();
+        assert_eq!(interrupted(Some(&last), &secret("2"), "vc"), 0);
+        assert_eq!(interrupted(Some(&last), &secret("1"), "other"), 0);
+        let refused = Login { outcome: LoginOutcome::Refused, ..last };
+        assert_eq!(interrupted(Some(&refused), &secret("1"), "vc"), 0);
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl Entry {
         let Some(secret) = asked.secret.clone() else { return };
         let ended = |outcome: LoginOutcome| {
             let login = login.filter(|login| login.tried == secret);
-            login.map(|login| Login { outcome, at: Time(now), ..login.clone() })
+            login.map(|login| Login { outcome, at: Time(now), interrupted: 0, ..login.clone() })
         };
         let current = errand.filter(|it| it.subject.secret.as_ref() == Some(&secret));
         match outcome {

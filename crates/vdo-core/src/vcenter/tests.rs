@@ -121,6 +121,7 @@ fn a_login_under_way_binds_the_secret_too() {
             outcome,
             at: Time(Timestamp::UNIX_EPOCH),
             retry: None,
+            interrupted: 0,
         });
         let all = [first.clone(), second.clone()];
         let errand = resolve(&facts(&second, Reading::Present(secret()), &all)).unwrap();

@@ -123,6 +123,7 @@ fn login(outcome: LoginOutcome, second: i64) -> Login {
         outcome,
         at: Time(Timestamp::from_second(second).unwrap()),
         retry: None,
+        interrupted: 0,
     }
 }
 
@@ -192,7 +193,7 @@ fn a_refused_login_is_said_after_a_restart_too() {
     let status = judge(&config("a"), &reached, Some(login(LoginOutcome::Refused, 9_000))).unwrap();
     assert_eq!(said(&status)[2], ("CredentialsValid", Truth::False, "LoginRefused"));
     assert!(status.message.contains("retry-login"), "{}", status.message);
-    let status = judge(&config("a"), &reached, Some(login(LoginOutcome::Started, 9_900))).unwrap();
+    let status = judge(&config("a"), &reached, Some(login(LoginOutcome::Started, 9_990))).unwrap();
     assert_eq!(said(&status)[2], ("CredentialsValid", Truth::Unknown, "LoginUnderWay"));
 }
 
