@@ -197,7 +197,13 @@ pub fn is_condition(name: &str) -> bool {
 /// Whether a reason of this name is on the page.
 #[cfg(test)]
 pub fn is_reason(name: &str) -> bool {
-    CATALOGUES.iter().flat_map(|catalogue| catalogue.reasons).any(|reason| reason.name == name)
+    reasons().any(|reason| reason.name == name)
+}
+
+/// Every reason of the page.
+#[cfg(test)]
+pub fn reasons() -> impl Iterator<Item = &'static Reason> {
+    CATALOGUES.iter().flat_map(|catalogue| catalogue.reasons)
 }
 
 fn page(catalogues: &[Catalogue]) -> String {

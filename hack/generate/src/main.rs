@@ -15,7 +15,13 @@ use crate::yaml::yaml;
 
 mod bad_input;
 mod docs;
+mod fields;
+mod images;
+#[cfg(test)]
+mod links;
+mod pages;
 mod rbac;
+mod values;
 mod yaml;
 
 /// How every generated file begins.
@@ -26,6 +32,7 @@ fn all() -> Result<BTreeMap<PathBuf, String>> {
     let mut files = rbac::files()?;
     files.extend(docs::files());
     files.extend(bad_input::files()?);
+    files.extend(pages::files()?);
     for crd in vdo_api::crd::all() {
         let text = yaml(&serde_json::to_value(&crd)?);
         let name = format!("{}.yaml", crd.spec.names.plural);
