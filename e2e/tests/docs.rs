@@ -1,0 +1,220 @@
+//! The pages that an admin reads do what they say: their commands are run as they stand there, and the outcome that is
+//! stated beside them is looked for. And every example is accepted by the API server.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "docs/page.rs"]
+mod page;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Instant;
+
+use e2e::checkout;
+use e2e::crd::{NAMESPACE, apply, vdo};
+use e2e::readme::block;
+use e2e::stand::{CONFIG, OPERATORS, VCENTER, operator_logs, programs};
+use serde_json::{Map, Value, json};
+use testbed::bed::{Bed, output_of};
+
+const OLD: (&str, &str) = ("1.33.0", "3.3.1");
+const CPI: &str = "vmware-system-cpi";
+const CSI: &str = "vmware-system-csi";
+
+/// A reader who types what the pages say, in a checkout of their own.
+struct Reader {
+    bed: Bed,
+    pages: BTreeMap<String, String>,
+    done: RefCell<BTreeSet<String>>,
+    began: Instant,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let bed = Bed::from_env();
+        let mut rows = Map::new();
+        for name in OPERATORS {
+            let image = format!("ghcr.io/vdo-project/{name}:{}", env!("CARGO_PKG_VERSION"));
+            let row = json!({"binary": programs().join(name), "path": format!("/{name}"), "needs_libs": true,
+                "user": "65532:65532"});
+            rows.insert(image, row);
+        }
+        bed.add_images(&rows).unwrap();
+        let folder = bed.path("tmp/checkout");
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["charts", "crds"] {
+            output_of(Command::new("cp").arg("-r").arg(checkout(name)).arg(&folder), "").unwrap();
+        }
+        let pages = page::all().into_iter().collect();
+        Reader { bed, pages, done: RefCell::default(), began: Instant::now() }
+    }
+
+    /// Runs the commands of one block; gives what they printed.
+    fn run(&self, page: &str, name: &str) -> String {
+        let mut printed = String::new();
+        for command in page::commands(&self.pages[page], name).unwrap() {
+            printed.push_str(&self.shell(&command));
+        }
+        println!("[{:>4.0} s] {page}: {name}", self.began.elapsed().as_secs_f64());
+        self.done.borrow_mut().insert(format!("{page}: {name}"));
+        printed
+    }
+
+    fn shell(&self, command: &str) -> String {
+        let path = format!(
+            "{}:{}:{}",
+            programs().display(),
+            self.bed.path("bin").display(),
+            std::env::var("PATH").unwrap()
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &format!("exec 2>&1; {command}")]);
+        shell.current_dir(self.bed.path("tmp/checkout"));
+        shell.env("PATH", path).env("KUBECONFIG", self.bed.kubeconfig());
+        shell.env("HOME", self.bed.path("tmp")).env("HELM_CACHE_HOME", self.bed.path("tmp/helm"));
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let ended = output.status;
+        assert!(ended.success(), "{command}\n{said}\n{ended}\n{}", operator_logs(&self.bed));
+        said
+    }
+
+    /// The pods of a driver and the containers in them: what tells that it was left alone.
+    fn pods(&self, namespace: &str) -> BTreeMap<String, Vec<String>> {
+        let list = self.bed.get(&["pods", "-n", namespace]).unwrap();
+        let pods = list["items"].as_array().unwrap().iter().map(|pod| {
+            let containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+            let ids = containers.map(|it| it["containerID"].as_str().unwrap_or_default().to_owned());
+            (pod["metadata"]["uid"].as_str().unwrap().to_owned(), ids.collect())
+        });
+        pods.collect()
+    }
+
+    /// Applies the README's own objects: the Secret and the vCenter, whose certificate has an authority of its own.
+    fn paste(&self) {
+        let vcenter = self.bed.vcenter(1);
+        e2e::stand::apply_authority(&self.bed);
+        for name in ["secret", "vcenter"] {
+            let text = block(&self.pages["README.md"], name).unwrap();
+            let text = text
+                .replace("vcenter.example.com", &vcenter.address)
+                .replace("administrator@vsphere.local", &vcenter.user)
+                .replace("CHANGE-ME", &vcenter.password().unwrap())
+                .replace("# caRef:", "caRef:")
+                .replace("#   name: vcenter-ca", "  name: vcenter-ca");
+            self.bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &text).unwrap();
+        }
+    }
+
+    /// Asks for both drivers in these releases.
+    fn ask_for(&self, (cpi, csi): (&str, &str)) {
+        let spec = json!({
+            "cloudProvider": {"vsphereCloudConfigs": [VCENTER], "version": cpi},
+            "storageProvider": {"vsphereCloudConfig": VCENTER, "version": csi},
+        });
+        apply(&self.bed, &vdo(CONFIG, &spec)).unwrap();
+    }
+}
+
+/// Both builds of each driver that the bed has.
+fn matrix() -> Value {
+    let row = json!({
+        "vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"min": "1.30", "max": "1.40"}, "deploymentPath": ["built in"]});
+    let content = json!({"CPI": {"1.33.0": row, "1.36.0": row}, "CSI": {"3.3.1": row, "3.7.0": row}});
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "comp-matrix-config", "namespace": NAMESPACE},
+        "data": {"versionConfigContent": content.to_string()},
+    })
+}
+
+#[test]
+fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside_it() {
+    let reader = Reader::new();
+
+    // README: five minutes.
+    reader.run("README.md", "install");
+    reader.paste();
+    apply(&reader.bed, &matrix()).unwrap();
+    reader.ask_for(OLD);
+    let said = reader.run("README.md", "look");
+    assert!(said.contains("condition met") && said.contains("Ready: CPI and CSI work"), "{said}");
+
+    let mut examples = 0;
+    for text in reader.pages.values().flat_map(|text| page::examples(text)) {
+        let dry = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            "-",
+        ];
+        reader.bed.kubectl_with(&dry, &text).unwrap_or_else(|error| panic!("{text}\n{error:#}"));
+        examples += 1;
+    }
+    assert!(examples >= 4, "{examples}");
+
+    // What follows would wait for minutes that prove nothing here.
+    let short = "--set cpi-operator.rolloutSoakSeconds=4,csi-operator.rolloutSoakSeconds=4";
+    reader.shell(&format!("helm upgrade vdo charts/vdo -n {NAMESPACE} --reuse-values --wait {short}"));
+
+    // One driver after the other; the other one is not even restarted.
+    let upgrade = "docs/upgrade.md";
+    let said = reader.run(upgrade, "before-an-upgrade");
+    assert!(said.contains(OLD.0) && said.contains(OLD.1), "{said}");
+    let (cpi, csi) = (reader.pods(CPI), reader.pods(CSI));
+    reader.run(upgrade, "upgrade-cpi");
+    assert!(reader.pods(CPI) != cpi && reader.pods(CSI) == csi);
+    let cpi = reader.pods(CPI);
+    reader.run(upgrade, "upgrade-csi");
+    assert!(reader.pods(CPI) == cpi && reader.pods(CSI) != csi);
+    let drivers = || (reader.pods(CPI), reader.pods(CSI));
+    let before = drivers();
+    reader.run(upgrade, "retry-a-rollout");
+    reader.run(upgrade, "upgrade-crds");
+    reader.run(upgrade, "upgrade-vdo");
+    let said = reader.run("README.md", "look");
+    assert!(said.contains("1.36.0 installed") && said.contains("3.7.0 installed"), "{said}");
+    assert_eq!(drivers(), before);
+
+    // The drivers outlive the VDOConfig, and a new one takes them back.
+    let uninstall = "docs/uninstall.md";
+    reader.run(uninstall, "keep-the-drivers");
+    assert_eq!(drivers(), before);
+    reader.ask_for(("1.36.0", "3.7.0"));
+    reader.run("README.md", "look");
+    assert_eq!(drivers(), before);
+
+    // All of it, once by the README and, on what that left, once more by the page.
+    reader.run("README.md", "uninstall");
+    reader.run("README.md", "install");
+    reader.ask_for(("1.36.0", "3.7.0"));
+    reader.run("README.md", "look");
+    let said = reader.run(uninstall, "remove-the-drivers");
+    assert!(said.contains("No resources found"), "{said}");
+    reader.run(uninstall, "remove-the-operators");
+    for kept in
+        ["crd/vdoconfigs.vdo.vmware.com", "namespace/vmware-system-cpi", "namespace/vmware-system-csi"]
+    {
+        reader.shell(&format!("kubectl get {kept}"));
+    }
+    for kept in
+        ["configmap/vdo-csi-cluster-id", "secret/vdo-cpi-journal", "secret/vdo-csi-journal", "vcc/vcenter"]
+    {
+        reader.shell(&format!("kubectl get -n {NAMESPACE} {kept}"));
+    }
+    reader.run(uninstall, "remove-the-rest");
+    let left = reader.shell("kubectl get crds,namespaces -o name");
+    assert!(!left.contains("vdo.vmware.com") && !left.contains("vmware-system-"), "{left}");
+
+    // Nothing that is marked was left out.
+    let marked = reader
+        .pages
+        .iter()
+        .flat_map(|(page, text)| page::runs(text).into_iter().map(move |name| format!("{page}: {name}")));
+    let marked: BTreeSet<String> = marked.collect();
+    assert_eq!(marked, *reader.done.borrow());
+    println!("{} blocks were run, {examples} examples accepted", marked.len());
+}
