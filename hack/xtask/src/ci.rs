@@ -34,7 +34,6 @@ const STAGES: &[Stage] = &[
         name: "deny",
         run: |root| cargo(root, "deny", "deny --all-features check licenses sources bans"),
     },
-    Stage { name: "evidence", run: sweep::check },
     Stage {
         name: "lint",
         run: |root| cargo(root, "lint", "clippy --workspace --all-targets --quiet -- -D warnings"),

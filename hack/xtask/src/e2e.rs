@@ -48,6 +48,7 @@ const STORIES: &[Story] = &[
     Story { target: ("e2e", "password"), layer: Layer::Full, nodes: "3" },
     Story { target: ("testbed", "podrunner_proof"), layer: Layer::Full, nodes: "3" },
     Story { target: ("testbed", "bed_proof"), layer: Layer::Full, nodes: "5" },
+    Story { target: ("e2e", "pages"), layer: Layer::Long, nodes: "3" },
     Story { target: ("e2e", "quiet"), layer: Layer::Long, nodes: "3" },
     Story { target: ("e2e", "mishaps"), layer: Layer::Long, nodes: "3" },
     Story { target: ("e2e", "rollback"), layer: Layer::Long, nodes: "3" },
