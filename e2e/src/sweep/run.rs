@@ -201,9 +201,14 @@ fn planned(
 fn judged(lane: &mut Lane, story: &Story, case: &Case, reference: &Run) -> Line {
     let start = Instant::now();
     let mut line = failed(case.to_string(), breach("none", ""));
+    let mut fewest = reference.fewest.get(case.operator).copied().unwrap_or_default();
     for _ in 0..TRIES {
         match lane.run(story, Some(case)) {
             Ok(run) => {
+                if !run.reached {
+                    // Nobody disturbed this one either.
+                    fewest = fewest.min(run.writes.get(case.operator).map_or(0, Vec::len));
+                }
                 line.reached = run.reached;
                 line.breaches = run.breaches;
                 line.breaches.extend(same_end(&reference.leaves, &run.leaves, &lane.mask));
@@ -218,7 +223,6 @@ fn judged(lane: &mut Lane, story: &Story, case: &Case, reference: &Run) -> Line 
             break;
         }
     }
-    let fewest = reference.fewest.get(case.operator).copied().unwrap_or_default();
     line.optional = !line.reached && case.write > fewest as u64;
     line.seconds = start.elapsed().as_secs_f64();
     line
