@@ -39,6 +39,9 @@ pub struct Owner {
 
 /// All objects of one driver.
 pub struct OwnObjects {
+    namespace: &'static str,
+    /// Apart from the other kinds, for one of them is asked for by its name.
+    accounts: Rows<ObjectRow>,
     rows: Vec<Rows<ObjectRow>>,
     workloads: Vec<Rows<(ObjectRow, WorkloadRow)>>,
     written: Mutex<Written>,
@@ -55,8 +58,8 @@ impl OwnObjects {
     /// Begins to watch them. `extra` adds kinds that only one driver has.
     pub fn watch(cluster: &Cluster, watches: &Watches, owner: Owner, extra: &[Extra]) -> Self {
         let kinds = Kinds { cluster, watches, owner };
+        let accounts = kinds.local::<ServiceAccount>("serviceaccounts");
         let mut rows = vec![
-            kinds.local::<ServiceAccount>("serviceaccounts"),
             kinds.local::<Secret>("secrets"),
             kinds.local::<ConfigMap>("configmaps"),
             kinds.everywhere::<Role>("roles"),
@@ -90,7 +93,7 @@ impl OwnObjects {
                 )),
             }
         }
-        OwnObjects { rows, workloads, written: Mutex::default() }
+        OwnObjects { namespace: owner.namespace, accounts, rows, workloads, written: Mutex::default() }
     }
 
     /// Every object. Unreadable while any watch is.
@@ -125,8 +128,7 @@ impl OwnObjects {
     }
 
     fn visit(&self, add: &mut dyn FnMut(&ObjectRow)) -> Result<(), String> {
-        let readings =
-            self.rows.iter().map(|rows| rows.with(|view| view.rows().cloned().collect::<Vec<_>>()));
+        let readings = [&self.accounts].into_iter().chain(&self.rows).map(Rows::all);
         let workloads = self.workloads.iter();
         let workloads = workloads
             .map(|rows| rows.with(|view| view.rows().map(|(row, _)| row.clone()).collect::<Vec<_>>()));
@@ -153,14 +155,7 @@ impl OwnObjects {
 
     /// When this ServiceAccount was created; `None` while it is not there, or not known.
     pub fn account_made(&self, account: &str) -> Option<Timestamp> {
-        let mut made = None;
-        let mut look = |row: &ObjectRow| {
-            if row.reference.kind == "ServiceAccount" && row.reference.name == account {
-                made = row.created;
-            }
-        };
-        self.visit(&mut look).ok()?;
-        made
+        self.accounts.one(&format!("{}/{account}", self.namespace)).present()?.created
     }
 
     /// Remembers our own writes until the watches show them.
