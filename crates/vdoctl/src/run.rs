@@ -237,12 +237,26 @@ async fn let_go(called: Called, place: &Place, args: ReleaseArgs) -> Result<Answ
     }
 }
 
-/// Prints. A reader that has seen enough, as `head` does, is no fault.
+/// Prints an answer.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = stdout().lock();
+    write(&mut stdout().lock(), text).map(drop)
+}
+
+/// Whether somebody still reads what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Somebody does.
+    There,
+    /// He has seen enough, as `head` does.
+    Gone,
+}
+
+/// Writes at once. That nobody reads any more is no fault.
+pub fn write(out: &mut impl Write, text: &str) -> Result<Reader> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(error).context("cannot print"),
     }
 }
 

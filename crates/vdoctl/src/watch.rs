@@ -1,16 +1,16 @@
 //! Keeps a status current until somebody ends it.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::look::Surface;
-use crate::run::Answer;
+use crate::run::{Answer, Reader, write};
 use crate::seen::{Report, Seen};
 
 /// How often it is looked: a person does not see more, and an API server does not notice it.
@@ -21,6 +21,9 @@ const HOME: &str = "\u{1b}[H";
 const CLEAR: &str = "\u{1b}[2J";
 const REST_OF_LINE: &str = "\u{1b}[K";
 const REST_OF_SCREEN: &str = "\u{1b}[J";
+
+/// What was seen, and what it comes to.
+type Sight = (Seen, Report);
 
 /// Where and how it is shown.
 pub struct Watch<'a, W: Write> {
@@ -48,7 +51,7 @@ impl<W: Write> Watch<'_, W> {
         end: impl Future<Output = ()>,
     ) -> Result<Answer> {
         let mut end = pin!(end);
-        let mut last: Option<(Seen, Report)> = None;
+        let mut last: Option<Sight> = None;
         let mut told = Told::default();
         loop {
             let trouble = tokio::select! {
@@ -63,12 +66,12 @@ impl<W: Write> Watch<'_, W> {
                     Err(error) => Some(error),
                 },
             };
-            let Some((seen, report)) = &last else { return answer(None, trouble) };
-            let shown = match self.surface {
-                Surface::Terminal => self.redraw(seen, report, trouble.as_ref(), &mut told)?,
-                Surface::Elsewhere => self.append(seen, report, trouble.as_ref(), &mut told)?,
+            let Some(sight) = &last else { return answer(None, trouble) };
+            let reader = match self.surface {
+                Surface::Terminal => self.redraw(sight, trouble.as_ref(), &mut told)?,
+                Surface::Elsewhere => self.append(sight, trouble.as_ref(), &mut told)?,
             };
-            if shown == Shown::ToNobody {
+            if reader == Reader::Gone {
                 return answer(last.as_ref(), None);
             }
             tokio::select! {
@@ -82,11 +85,10 @@ impl<W: Write> Watch<'_, W> {
     /// One screen, which is drawn again when it differs.
     fn redraw(
         &mut self,
-        seen: &Seen,
-        report: &Report,
+        (seen, report): &Sight,
         trouble: Option<&anyhow::Error>,
         told: &mut Told,
-    ) -> Result<Shown> {
+    ) -> Result<Reader> {
         let mut lines: Vec<String> = (self.form)(report, seen.now)?.lines().map(str::to_owned).collect();
         let foot = match trouble {
             Some(error) => format!("As it was at {}; now: {error:#}", clock(seen.now)),
@@ -107,10 +109,10 @@ impl<W: Write> Watch<'_, W> {
         }
         frame.push_str(REST_OF_SCREEN);
         if told.frame.as_ref() == Some(&frame) {
-            return Ok(Shown::ToSomebody);
+            return Ok(Reader::There);
         }
         let first = if told.frame.is_none() { CLEAR } else { "" };
-        let shown = self.write(&format!("{first}{frame}"));
+        let shown = write(self.out, &format!("{first}{frame}"));
         told.frame = Some(frame);
         shown
     }
@@ -118,11 +120,10 @@ impl<W: Write> Watch<'_, W> {
     /// A new text below the one before, when something differs that is more than time that passed.
     fn append(
         &mut self,
-        seen: &Seen,
-        report: &Report,
+        (seen, report): &Sight,
         trouble: Option<&anyhow::Error>,
         told: &mut Told,
-    ) -> Result<Shown> {
+    ) -> Result<Reader> {
         let complaint = trouble.map(|error| format!("{error:#}"));
         if complaint != told.complaint {
             let restored = || "the cluster answers again".to_owned();
@@ -130,23 +131,15 @@ impl<W: Write> Watch<'_, W> {
             told.complaint = complaint;
         }
         if trouble.is_some() {
-            return Ok(Shown::ToSomebody);
+            return Ok(Reader::There);
         }
         let essence = essence(seen, told.since.get_or_insert(seen.now))?;
         if told.essence.as_ref() == Some(&essence) {
-            return Ok(Shown::ToSomebody);
+            return Ok(Reader::There);
         }
         told.essence = Some(essence);
         let text = (self.form)(report, seen.now)?;
-        self.write(&text)
-    }
-
-    fn write(&mut self, text: &str) -> Result<Shown> {
-        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
-            Ok(()) => Ok(Shown::ToSomebody),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Shown::ToNobody),
-            Err(error) => Err(error).context("cannot print"),
-        }
+        write(self.out, &text)
     }
 }
 
@@ -159,13 +152,7 @@ struct Told {
     since: Option<Timestamp>,
 }
 
-#[derive(PartialEq, Eq)]
-enum Shown {
-    ToSomebody,
-    ToNobody,
-}
-
-fn answer(last: Option<&(Seen, Report)>, trouble: Option<anyhow::Error>) -> Result<Answer> {
+fn answer(last: Option<&Sight>, trouble: Option<anyhow::Error>) -> Result<Answer> {
     match (trouble, last) {
         (Some(error), _) => Err(error),
         (None, Some((_, report))) if report.ready => Ok(Answer::Yes),
