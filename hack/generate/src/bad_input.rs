@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::docs::cell;
+use crate::docs;
 
 /// Where the page goes.
 const FILE: &str = "docs/bad-input.md";
@@ -160,7 +160,7 @@ fn page(table: &Table) -> String {
             kind.title()
         ));
         for row in rows {
-            text.push_str(&line(&[
+            text.push_str(&docs::row(&[
                 row.id.clone(),
                 format!("`{}`", row.field),
                 row.input.clone(),
@@ -176,7 +176,7 @@ fn page(table: &Table) -> String {
             kind.title()
         ));
         for row in of(Answer::Condition).filter(|row| row.kind == kind) {
-            text.push_str(&line(&[
+            text.push_str(&docs::row(&[
                 row.id.clone(),
                 format!("`{}`", row.field),
                 row.input.clone(),
@@ -201,7 +201,7 @@ fn page(table: &Table) -> String {
                 Kind::Secret => "Secret",
                 Kind::VsphereCloudConfig | Kind::VdoConfig => row.kind.title(),
             };
-            text.push_str(&line(&[
+            text.push_str(&docs::row(&[
                 row.id.clone(),
                 kind.to_owned(),
                 format!("`{}`", row.field),
@@ -221,11 +221,6 @@ fn page(table: &Table) -> String {
         }
     }
     text
-}
-
-fn line(cells: &[String]) -> String {
-    let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
-    format!("| {} |\n", cells.join(" | "))
 }
 
 /// Those values that a reader can make something of.
@@ -273,7 +268,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::docs;
 
     #[test]
     fn every_id_is_there_once_and_the_rows_of_all_answers_make_the_sum() {

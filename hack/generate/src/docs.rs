@@ -237,6 +237,12 @@ pub fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
+/// A row of a table.
+pub fn row<T: AsRef<str>>(cells: &[T]) -> String {
+    let cells: Vec<String> = cells.iter().map(|text| cell(text.as_ref())).collect();
+    format!("| {} |\n", cells.join(" | "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

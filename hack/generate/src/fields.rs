@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::docs::cell;
+use crate::docs;
 
 const HEAD: &str = "| Field | Holds | Means | Refused with |\n|---|---|---|---|\n";
 
@@ -33,7 +33,7 @@ fn rows(at: &str, schema: &Value, text: &mut String) {
 fn row(at: &str, holds: &str, field: &Value, text: &mut String) {
     let means = field["description"].as_str().unwrap_or_default().replace('\n', " ");
     let cells = [format!("`{at}`"), holds.to_owned(), means, rules(field).join("; ")];
-    text.push_str(&format!("| {} |\n", cells.map(|text| cell(&text)).join(" | ")));
+    text.push_str(&docs::row(&cells));
 }
 
 /// The type with its bounds and default.

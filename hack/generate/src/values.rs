@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::docs::cell;
+use crate::docs;
 
 const UMBRELLA: &str = include_str!("../../../charts/vdo/values.yaml");
 const UMBRELLA_SCHEMA: &str = include_str!("../../../charts/vdo/values.schema.json");
@@ -101,7 +101,7 @@ fn head(first: &str, second: &str) -> String {
 }
 
 fn line(path: &str, default: &str, accepted: &str, means: &str) -> String {
-    format!("| `{path}` | {} | {} | {} |\n", cell(default), cell(accepted), cell(means))
+    docs::row(&[&format!("`{path}`"), default, accepted, means])
 }
 
 fn code(default: &str) -> String {
