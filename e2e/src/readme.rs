@@ -1,6 +1,7 @@
 //! The README's own YAML: what a newcomer pastes is what the demo applies.
 
 use anyhow::{Context, Result};
+use testbed::vcenter::VCenter;
 
 /// The fenced block after the line `<!-- demo: NAME -->`.
 pub fn block(readme: &str, name: &str) -> Result<String> {
@@ -9,6 +10,18 @@ pub fn block(readme: &str, name: &str) -> Result<String> {
     let fenced = after.split_once("```yaml\n").with_context(|| format!("{marker} is followed by no yaml"))?.1;
     let (text, _) = fenced.split_once("\n```").with_context(|| format!("the block {name} does not end"))?;
     Ok(format!("{text}\n"))
+}
+
+/// The same with the bed's own vCenter, as a reader fills it in. The simulator's certificate is signed by an authority of
+/// its own, as in most datacenters.
+pub fn filled(readme: &str, name: &str, vcenter: &VCenter) -> Result<String> {
+    let text = block(readme, name)?
+        .replace("vcenter.example.com", &vcenter.address)
+        .replace("administrator@vsphere.local", &vcenter.user)
+        .replace("CHANGE-ME", &vcenter.password()?)
+        .replace("# caRef:", "caRef:")
+        .replace("#   name: vcenter-ca", "  name: vcenter-ca");
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -165,6 +165,22 @@ pub fn matrix() -> Value {
                 "isCPIRequired": true, "deploymentPath": path},
         },
     });
+    config_map(&content)
+}
+
+/// A matrix of these releases, each for every cluster that a bed may be.
+pub fn matrix_of(cpi: &[&str], csi: &[&str]) -> Value {
+    let row = json!({
+        "vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"min": "1.30", "max": "1.40"},
+        "deploymentPath": ["https://example.com/not-used.yaml"],
+    });
+    let rows = |releases: &[&str]| -> Value {
+        releases.iter().map(|release| ((*release).to_owned(), row.clone())).collect::<Map<_, _>>().into()
+    };
+    config_map(&json!({"CPI": rows(cpi), "CSI": rows(csi)}))
+}
+
+fn config_map(content: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "comp-matrix-config", "namespace": NAMESPACE},
         "data": {"versionConfigContent": content.to_string(), "auto-upgrade": "disabled"},

@@ -13,9 +13,9 @@ use std::time::Instant;
 
 use e2e::checkout;
 use e2e::crd::{NAMESPACE, apply, vdo};
-use e2e::readme::block;
-use e2e::stand::{CONFIG, OPERATORS, VCENTER, operator_logs, programs};
-use serde_json::{Map, Value, json};
+use e2e::readme::filled;
+use e2e::stand::{CONFIG, OPERATORS, VCENTER, matrix_of, operator_logs, programs};
+use serde_json::{Map, json};
 use testbed::bed::{Bed, output_of};
 
 const OLD: (&str, &str) = ("1.33.0", "3.3.1");
@@ -96,13 +96,7 @@ impl Reader {
         let vcenter = self.bed.vcenter(1);
         e2e::stand::apply_authority(&self.bed);
         for name in ["secret", "vcenter"] {
-            let text = block(&self.pages["README.md"], name).unwrap();
-            let text = text
-                .replace("vcenter.example.com", &vcenter.address)
-                .replace("administrator@vsphere.local", &vcenter.user)
-                .replace("CHANGE-ME", &vcenter.password().unwrap())
-                .replace("# caRef:", "caRef:")
-                .replace("#   name: vcenter-ca", "  name: vcenter-ca");
+            let text = filled(&self.pages["README.md"], name, &vcenter).unwrap();
             self.bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &text).unwrap();
         }
     }
@@ -117,17 +111,6 @@ impl Reader {
     }
 }
 
-/// Both builds of each driver that the bed has.
-fn matrix() -> Value {
-    let row = json!({
-        "vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"min": "1.30", "max": "1.40"}, "deploymentPath": ["built in"]});
-    let content = json!({"CPI": {"1.33.0": row, "1.36.0": row}, "CSI": {"3.3.1": row, "3.7.0": row}});
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "comp-matrix-config", "namespace": NAMESPACE},
-        "data": {"versionConfigContent": content.to_string()},
-    })
-}
-
 #[test]
 fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside_it() {
     let reader = Reader::new();
@@ -135,7 +118,7 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     // README: five minutes.
     reader.run("README.md", "install");
     reader.paste();
-    apply(&reader.bed, &matrix()).unwrap();
+    apply(&reader.bed, &matrix_of(&["1.33.0", "1.36.0"], &["3.3.1", "3.7.0"])).unwrap();
     reader.ask_for(OLD);
     let said = reader.run("README.md", "look");
     assert!(said.contains("condition met") && said.contains("Ready: CPI and CSI work"), "{said}");

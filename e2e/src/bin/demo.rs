@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use e2e::checkout;
 use e2e::crd::NAMESPACE;
-use e2e::readme::block;
+use e2e::readme::filled;
 use e2e::stand::{Said, condition, csi_socket, install_chart, programs};
 use testbed::bed::{Bed, output_of};
 use testbed::wait::eventually;
@@ -37,13 +37,7 @@ fn main() -> Result<()> {
         &authority,
     )?;
     for name in ["matrix", "secret", "vcenter", "vdoconfig"] {
-        let text = block(&readme, name)?
-            .replace("vcenter.example.com", &vcenter.address)
-            .replace("administrator@vsphere.local", &vcenter.user)
-            .replace("CHANGE-ME", &vcenter.password()?)
-            // The simulator's certificate is signed by an authority of its own, as in most datacenters.
-            .replace("# caRef:", "caRef:")
-            .replace("#   name: vcenter-ca", "  name: vcenter-ca");
+        let text = filled(&readme, name, &vcenter)?;
         bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &text).with_context(|| name.to_owned())?;
     }
     let config = bed.get(&["vdo", "-n", NAMESPACE])?;

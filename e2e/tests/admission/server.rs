@@ -2,9 +2,9 @@
 
 use e2e::crd::NAMESPACE;
 use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 use testbed::bed::Bed;
+use testbed::control_plane::client;
 use tokio::runtime::Runtime;
 
 const JSON: &str = "application/json";
@@ -19,11 +19,7 @@ pub struct Server {
 impl Server {
     pub fn of(bed: &Bed) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = runtime.block_on(async {
-            let kubeconfig = Kubeconfig::read_from(bed.kubeconfig()).unwrap();
-            let options = KubeConfigOptions::default();
-            Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()
-        });
+        let client = runtime.block_on(client(&bed.kubeconfig(), "admission")).unwrap();
         Server { runtime, client }
     }
 

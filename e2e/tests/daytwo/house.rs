@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::crd::{NAMESPACE, apply, vdo};
 use e2e::stand::{
-    CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, operator_logs,
+    CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, matrix_of,
+    operator_logs,
 };
 use serde_json::{Value, json};
 use testbed::audit::{AuditLog, Request};
@@ -67,18 +68,7 @@ pub fn install(bed: &Bed) {
 
 /// A matrix with both builds of each driver that the bed has, and the CPIs that it has no image of.
 fn matrix() -> Value {
-    let row = json!({
-        "vSphere": {"min": "7.0.3", "max": "9.0"}, "k8s": {"min": "1.30", "max": "1.40"},
-        "deploymentPath": ["https://example.com/not-used.yaml"],
-    });
-    let content = json!({
-        "CPI": {"1.33.0": row, "1.36.0": row, NO_SUCH_IMAGE: row, NO_IMAGE_EITHER: row},
-        "CSI": {"3.3.1": row, "3.7.0": row},
-    });
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "comp-matrix-config", "namespace": NAMESPACE},
-        "data": {"versionConfigContent": content.to_string(), "auto-upgrade": "disabled"},
-    })
+    matrix_of(&["1.33.0", "1.36.0", NO_SUCH_IMAGE, NO_IMAGE_EITHER], &["3.3.1", "3.7.0"])
 }
 
 /// The VDOConfig with exactly these releases, and more at its top.
