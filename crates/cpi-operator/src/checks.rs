@@ -16,7 +16,7 @@ fn every_node_is_a_known_machine(observed: &Observed) -> Option<Finding> {
         Finding::advise(
             &reasons::NODES_OUTSIDE_VSPHERE,
             format!(
-                "{} of {} nodes are no machines of the listed vCenters, so CPI never deletes a node",
+                "for {} of {} nodes the listed vCenters have no machine, so CPI never deletes a node",
                 nodes.foreign, nodes.expected
             ),
         )

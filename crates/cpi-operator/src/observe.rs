@@ -10,7 +10,7 @@ use vdo_plan::vcenter::VcenterFacts;
 use vdo_runtime::clock::{Monotonic, monotonic};
 use vdo_runtime::driver::bearers::{Born, bearers, born, pods};
 use vdo_runtime::own::{OwnObjects, Owner};
-use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow};
+use vdo_runtime::rows::{LeaseRow, PodRow, Renewal, SlimPod, WorkloadRow};
 use vdo_runtime::vcenters::VcenterWatches;
 use vdo_runtime::{Cluster, Rows, Selector, Watches, traces};
 
@@ -27,7 +27,8 @@ pub struct Watched {
     /// Our own objects.
     pub own: OwnObjects,
     pods: Rows<Born>,
-    lease: Rows<LeaseRow>,
+    /// The Lease of the driver that works.
+    pub lease: Rows<LeaseRow>,
 }
 
 impl Watched {
@@ -64,8 +65,8 @@ pub struct Site {
     pub daemon_set: Option<WorkloadRow>,
     /// Its pods.
     pub pods: Reading<Vec<PodRow>>,
-    /// Whether somebody holds its Lease and renews it.
-    pub lease_is_fresh: bool,
+    /// Whether somebody renews its Lease.
+    pub lease: Renewal,
 }
 
 /// Everything that one pass decides on.
@@ -108,7 +109,7 @@ fn site(watched: &Watched, pods: Reading<Vec<PodRow>>, now: Monotonic) -> Site {
     Site {
         daemon_set: watched.own.workload("DaemonSet", DAEMON_SET),
         pods,
-        lease_is_fresh: watched.lease.last_seen(|view| view.rows().any(|lease| lease.is_fresh(now))),
+        lease: watched.lease.last_seen(|view| view.renewal(now)),
     }
 }
 

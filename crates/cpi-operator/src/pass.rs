@@ -1,9 +1,12 @@
 //! The program: the pass that both drivers share, with what the cloud provider adds.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use vdo_api::names::{CPI_FINALIZER, CPI_MANAGER};
 use vdo_compat::Driver;
 use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart};
+use vdo_runtime::clock::monotonic;
 use vdo_runtime::driver::{DriverOperator, DriverPass};
 use vdo_runtime::own::{OwnObjects, Owner};
 use vdo_runtime::run::Ending;
@@ -34,6 +37,10 @@ impl DriverOperator for Cpi {
 
     fn own(&self) -> &OwnObjects {
         &self.watched.own
+    }
+
+    fn due(&self, _: &Observed) -> Option<Duration> {
+        self.watched.lease.lease_left(monotonic())
     }
 
     fn is_image(image: &str) -> bool {

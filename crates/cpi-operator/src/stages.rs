@@ -3,7 +3,7 @@
 use vdo_api::condition::name_some;
 use vdo_plan::driver::{Health, Judge};
 use vdo_plan::{Reading, Revision};
-use vdo_runtime::rows::PodRow;
+use vdo_runtime::rows::{PodRow, Renewal};
 
 use crate::observe::{Observed, Site};
 use crate::render::{DAEMON_SET, LEASE};
@@ -38,7 +38,9 @@ impl Judge for Judgement<'_> {
         let seen_working = self.installed == Some(revision.key.id.as_str());
         match workload(self.site, &revision.key.id, seen_working) {
             Health::Waits(why) => Health::Waits(why),
-            enough => lease(self.site).or_else(|| nodes(self.nodes)).map_or(enough, Health::Waits),
+            enough => lease(self.site.lease, seen_working)
+                .or_else(|| nodes(self.nodes))
+                .map_or(enough, Health::Waits),
         }
     }
 }
@@ -76,8 +78,13 @@ fn troubles(pods: &Reading<Vec<PodRow>>) -> Option<String> {
     (!troubles.is_empty()).then(|| name_some(&troubles))
 }
 
-fn lease(site: &Site) -> Option<String> {
-    (!site.lease_is_fresh).then(|| format!("nobody renews Lease kube-system/{LEASE} yet"))
+/// What was seen working once may change hands.
+fn lease(renewal: Renewal, seen_working: bool) -> Option<String> {
+    match renewal {
+        Renewal::InTime => None,
+        Renewal::Between if seen_working => None,
+        Renewal::Between | Renewal::Missed => Some(format!("nobody renews Lease kube-system/{LEASE}")),
+    }
 }
 
 /// The driver works once one node was initialised. Others that wait are counted in NodesInitialised, and never
@@ -103,7 +110,15 @@ mod tests {
             revision: Some("r".to_owned()),
             stuck: false,
         };
-        Site { daemon_set: Some(row), pods: Reading::Present(Vec::new()), lease_is_fresh: true }
+        Site { daemon_set: Some(row), pods: Reading::Present(Vec::new()), lease: Renewal::InTime }
+    }
+
+    #[test]
+    fn a_lease_that_changes_hands_stops_nothing_that_was_seen_working() {
+        assert_eq!(lease(Renewal::InTime, false), None);
+        assert_eq!(lease(Renewal::Between, true), None);
+        assert!(lease(Renewal::Between, false).is_some());
+        assert!(lease(Renewal::Missed, true).is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 use vdo_api::VDOConfigSpec;
+use vdo_api::condition::name_some;
 use vdo_api::vdoconfig::{FileAccess, FileVolumes};
 use vdo_compat::Release;
 use vdo_plan::vcenter::{self, Vcenter, VcenterFacts};
@@ -63,6 +64,24 @@ pub struct Cluster {
     pub distribution: Option<String>,
     /// Whether `snapshot.storage.k8s.io/v1` is served.
     pub snapshot_api: Reading<()>,
+    /// The root directory that cannot be left now, although the spec names another.
+    pub kept: Option<KeptRoot>,
+}
+
+/// A root directory of the kubelets in which volumes are mounted: a plug-in that serves another one knows nothing of
+/// them, and unmounts none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptRoot {
+    /// The directory.
+    pub root: String,
+    /// What is attached, or why that is not known.
+    pub attached: Reading<Vec<String>>,
+}
+
+/// The root directory of the kubelets that the spec asks for, or else the usual one.
+pub fn kubelet_root<'a>(spec: &'a VDOConfigSpec, cluster: &'a Cluster) -> &'a str {
+    let custom = spec.storage_provider.as_ref().and_then(|it| it.custom_kubelet_path.as_deref());
+    custom.or(cluster.kubelet_root.as_deref()).unwrap_or(KUBELET_ROOT).trim_end_matches('/')
 }
 
 /// Whether a node belongs to the control plane.
@@ -229,7 +248,14 @@ impl Inputs {
             return Err(obstacles);
         };
         let (server, port, login, trust, datacenters) = vcenter;
-        let custom_path = storage.and_then(|s| s.custom_kubelet_path.as_deref());
+        let wanted_root = kubelet_root(facts.spec, &facts.cluster);
+        let root = match &facts.cluster.kept {
+            Some(kept) => {
+                advice.push(root_is_kept(wanted_root, kept));
+                kept.root.as_str()
+            }
+            None => wanted_root,
+        };
         let (placement, replicas) = placement(&facts.cluster);
         let images = facts.spec.images.clone().unwrap_or_default();
         Ok(Inputs {
@@ -242,11 +268,7 @@ impl Inputs {
             cluster_id,
             distribution,
             net_permissions,
-            kubelet_root: custom_path
-                .or(facts.cluster.kubelet_root.as_deref())
-                .unwrap_or(KUBELET_ROOT)
-                .trim_end_matches('/')
-                .to_owned(),
+            kubelet_root: root.to_owned(),
             registry: images.registry,
             pull_secrets: images.pull_secrets,
             placement,
@@ -255,6 +277,18 @@ impl Inputs {
             advice,
         })
     }
+}
+
+fn root_is_kept(wanted: &str, KeptRoot { root, attached }: &KeptRoot) -> Finding {
+    let why = match attached {
+        Reading::Present(names) => {
+            format!("while volumes are attached ({}); drain their nodes or end their pods", name_some(names))
+        }
+        Reading::Unreadable(why) => format!("until it can be read whether volumes are attached: {why}"),
+        Reading::Absent => "until it was read whether volumes are attached".to_owned(),
+    };
+    let message = format!("its kubelet path stays {root} and does not become {wanted} {why}");
+    Finding::advise(&reasons::CSI_KUBELET_PATH_KEPT, message)
 }
 
 fn keep<T>(obstacles: &mut Vec<Finding>, checked: Result<T, Finding>) -> Option<T> {

@@ -3,10 +3,10 @@
 use vdo_api::condition::name_some;
 use vdo_plan::driver::{Health, Judge};
 use vdo_plan::{Reading, Revision};
-use vdo_runtime::rows::{PodRow, WorkloadRow};
+use vdo_runtime::rows::{PodRow, Renewal, WorkloadRow};
 
 use crate::observe::{Observed, Site};
-use crate::stages::{self, Controller, Crd, Lease, SYNCER_LEASE, TOPOLOGY_CRD};
+use crate::stages::{self, Controller, Crd, SYNCER_LEASE, TOPOLOGY_CRD};
 
 /// What is known of the driver when a revision is judged.
 pub struct Judgement<'a> {
@@ -61,7 +61,7 @@ impl Judge for Judgement<'_> {
                 self.site,
                 lenient,
             ),
-            syncer(self.site),
+            syncer(self.site, lenient),
             workload("DaemonSet vsphere-csi-node", self.site.node.as_ref(), revision, self.site, lenient),
             registration(self.site, lenient),
         ];
@@ -113,11 +113,14 @@ fn troubles(pods: &Reading<Vec<PodRow>>) -> Option<String> {
     (!troubles.is_empty()).then(|| name_some(&troubles))
 }
 
-fn syncer(site: &Site) -> Health {
+/// What was seen working once may hand its Lease over.
+fn syncer(site: &Site, lenient: bool) -> Health {
     match (&site.topology_crd, &site.syncer_lease) {
-        (Reading::Present(Crd::Established), Reading::Present(Lease::Held)) => Health::Works,
+        (Reading::Present(Crd::Established), Reading::Present(Renewal::InTime)) => Health::Works,
+        (Reading::Present(Crd::Established), Reading::Present(Renewal::Between)) if lenient => Health::Works,
+        (Reading::Present(Crd::Established), Reading::Unreadable(why)) => Health::Waits(why.clone()),
         (Reading::Present(Crd::Established), _) => {
-            Health::Waits(format!("nobody renews Lease vmware-system-csi/{SYNCER_LEASE} yet"))
+            Health::Waits(format!("nobody renews Lease vmware-system-csi/{SYNCER_LEASE}"))
         }
         (_, _) => Health::Waits(format!("the syncer has not created CRD {TOPOLOGY_CRD} yet")),
     }

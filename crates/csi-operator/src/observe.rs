@@ -1,6 +1,8 @@
 //! What only the storage driver's operator watches, and what a pass makes of it.
 
+use std::cell::RefCell;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -16,16 +18,16 @@ use vdo_runtime::clock::{Monotonic, monotonic};
 use vdo_runtime::driver::bearers::{Born, bearers, born, pods};
 use vdo_runtime::node::{SlimNode, node_row};
 use vdo_runtime::own::{Extra, OwnObjects, Owner};
-use vdo_runtime::rows::{LeaseRow, PodRow, SlimPod, WorkloadRow};
+use vdo_runtime::rows::{LeaseRow, PodRow, Renewal, SlimPod, WorkloadRow};
 use vdo_runtime::vcenters::VcenterWatches;
 use vdo_runtime::{Cluster, Rows, Selector, Watches, volumes};
 
 use crate::args::Args;
 use crate::gcfg;
 use crate::inputs::cluster_id::{DRIVERS_CONFIG_MAP, DRIVERS_KEY};
-use crate::inputs::{self, ClusterIdSources};
-use crate::render::{CONFIG_KEY, CONTROLLER, NODE};
-use crate::stages::{self, Crd, SYNCER_LEASE, TOPOLOGY_CRD};
+use crate::inputs::{self, ClusterIdSources, KeptRoot};
+use crate::render::{CONFIG_KEY, CONTROLLER, KUBELET_VOLUME, NODE};
+use crate::stages::{Crd, SYNCER_LEASE, TOPOLOGY_CRD};
 
 /// Who makes the storage driver's objects.
 pub const OWNER: Owner = Owner { driver: CSI, namespace: CSI_NAMESPACE, manager: CSI_MANAGER };
@@ -35,6 +37,8 @@ const EARLIER_SECRET: &str = "vsphere-config-secret";
 const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 /// On how many nodes the plug-in may be away at once while it is restarted for a new token.
 const NODES_AT_ONCE: usize = 3;
+/// How long a look at the attached volumes counts.
+const ATTACHED_COUNTS: Duration = Duration::from_secs(20);
 /// The key of the cluster id in our own record.
 pub const CLUSTER_ID_KEY: &str = "clusterID";
 
@@ -45,7 +49,8 @@ pub struct Watched {
     /// Our own objects.
     pub own: OwnObjects,
     pods: Rows<Born>,
-    syncer: Rows<LeaseRow>,
+    /// The Lease of the driver that works.
+    pub syncer: Rows<LeaseRow>,
     crds: [Rows<Crd>; 2],
     /// Whether each node is part of the control plane.
     nodes: Rows<bool>,
@@ -54,6 +59,8 @@ pub struct Watched {
     drivers_cluster_id: Rows<String>,
     earlier_secret: Rows<Option<String>>,
     kube_system: OnceLock<String>,
+    /// Which volumes were attached, and when we looked.
+    attached: RefCell<Option<(Monotonic, Reading<Vec<String>>)>>,
 }
 
 impl Watched {
@@ -108,6 +115,7 @@ impl Watched {
                 |secret: &Secret| Some(earlier_cluster_id(secret)),
             ),
             kube_system: OnceLock::new(),
+            attached: RefCell::default(),
         }
     }
 
@@ -123,7 +131,33 @@ impl Watched {
             kubelet_root: None,
             distribution: None,
             snapshot_api,
+            kept: None,
         })
+    }
+
+    /// The root directory of the installed plug-in, if the spec names another and volumes are attached, or may be.
+    async fn kept_root(&self, cluster: &Cluster, scene: &Scene, known: &inputs::Cluster) -> Option<KeptRoot> {
+        let root = installed_root(scene)?;
+        if root == inputs::kubelet_root(&scene.config.spec, known) {
+            return None;
+        }
+        let attached = self.attachments(cluster).await;
+        let none = attached.present().is_some_and(Vec::is_empty);
+        (!none).then_some(KeptRoot { root, attached })
+    }
+
+    /// What is attached, as a short time ago.
+    async fn attachments(&self, cluster: &Cluster) -> Reading<Vec<String>> {
+        let now = monotonic();
+        let last = self.attached.borrow().clone();
+        if let Some((at, attached)) = last
+            && now.saturating_duration_since(at) < ATTACHED_COUNTS
+        {
+            return attached;
+        }
+        let attached = volumes::attached(cluster, CSI_DRIVER_NAME).await;
+        *self.attached.borrow_mut() = Some((now, attached.clone()));
+        attached
     }
 
     async fn cluster_id(&self, cluster: &Cluster) -> ClusterIdSources {
@@ -151,6 +185,18 @@ impl Watched {
     }
 }
 
+/// Below which directory the plug-in of the installed revision mounts volumes.
+pub fn installed_root(scene: &Scene) -> Option<String> {
+    let view = scene.view();
+    let installed = view.records.csi.installed.as_ref().or(scene.journal.installed.as_ref())?;
+    let revision = scene.journal.revision(&installed.id)?;
+    let is_plug_in = |it: &ObjectRef| it.kind == "DaemonSet" && it.name == NODE;
+    let plug_in = revision.objects().find(|object| is_plug_in(object.reference()))?;
+    let volumes = plug_in.value().pointer("/spec/template/spec/volumes")?.as_array()?;
+    let root = volumes.iter().find(|volume| volume["name"] == KUBELET_VOLUME)?.pointer("/hostPath/path")?;
+    root.as_str().map(str::to_owned)
+}
+
 fn progress_of(crd: &CustomResourceDefinition) -> Crd {
     let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
@@ -176,8 +222,8 @@ pub struct Site {
     pub pods: Reading<Vec<PodRow>>,
     /// The CRD that the syncer creates.
     pub topology_crd: Reading<Crd>,
-    /// Whether a syncer holds its Lease and renews it.
-    pub syncer_lease: Reading<stages::Lease>,
+    /// Whether a syncer renews its Lease.
+    pub syncer_lease: Reading<Renewal>,
     /// How many nodes there are, and which of them the driver is not registered on.
     pub unregistered: Reading<(usize, Vec<String>)>,
     /// Which nodes the driver is registered on.
@@ -213,7 +259,8 @@ impl AsMut<Scene> for Observed {
 
 /// Completes what both drivers have in common. `None` while the nodes were not listed yet.
 pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> Option<Observed> {
-    let known = watched.cluster().present().cloned()?;
+    let mut known = watched.cluster().present().cloned()?;
+    known.kept = watched.kept_root(cluster, &scene, &known).await;
     if scene.is_leaving() {
         scene.volumes = volumes::needing(cluster, CSI_DRIVER_NAME).await;
     }
@@ -248,10 +295,7 @@ fn site(watched: &Watched, pods: Reading<Vec<PodRow>>, now: Monotonic) -> Site {
         node: watched.own.workload("DaemonSet", NODE),
         pods,
         topology_crd: watched.crds[0].one(TOPOLOGY_CRD),
-        syncer_lease: watched.syncer.with(|view| {
-            let fresh = view.rows().any(|lease| lease.is_fresh(now));
-            if fresh { stages::Lease::Held } else { stages::Lease::Stale }
-        }),
+        syncer_lease: watched.syncer.with(|view| view.renewal(now)),
         unregistered,
         registered,
     }

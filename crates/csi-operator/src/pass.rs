@@ -1,12 +1,15 @@
 //! The program: the pass that both drivers share, with what the storage driver adds.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use vdo_api::names::{CLUSTER_ID_CONFIG_MAP, CSI_DRIVER_NAME, CSI_FINALIZER, CSI_MANAGER};
 use vdo_compat::Driver;
 use vdo_plan::driver::{Plan, Rendered, Scene, StatusPart};
 use vdo_plan::foreign::Traces;
 use vdo_runtime::apply::create_immutable;
-use vdo_runtime::driver::{DriverOperator, DriverPass};
+use vdo_runtime::clock::monotonic;
+use vdo_runtime::driver::{DriverOperator, DriverPass, WATCHFUL};
 use vdo_runtime::own::{OwnObjects, Owner};
 use vdo_runtime::run::Ending;
 use vdo_runtime::{Cluster, KubeFault, Operator, PassError, volumes};
@@ -41,6 +44,13 @@ impl DriverOperator for Csi {
 
     fn own(&self) -> &OwnObjects {
         &self.watched.own
+    }
+
+    fn due(&self, observed: &Observed) -> Option<Duration> {
+        let of_lease = self.watched.syncer.lease_left(monotonic());
+        // No watch tells of a volume that is attached or detached.
+        let of_volumes = observed.cluster.kept.is_some().then_some(WATCHFUL);
+        of_lease.into_iter().chain(of_volumes).min()
     }
 
     fn is_image(image: &str) -> bool {

@@ -26,6 +26,11 @@ vdo_api::reasons! {
         "What is installed keeps running.",
         "Remove the line break or control character from the field named in the message.",
     }
+    CSI_KUBELET_PATH_KEPT = "CSIKubeletPathKept" {
+        "spec.storageProvider.customKubeletPath was changed while volumes are mounted below the path before.",
+        "The driver runs on with the path before; everything else of the spec is rolled out.",
+        "Drain the nodes or end the pods that use the volumes; the new path is rolled out once none is attached.",
+    }
     CSI_NETWORK_INVALID = "CSINetworkInvalid" {
         "An entry of netPermissions names no network.",
         "What is installed keeps running.",

@@ -29,7 +29,7 @@ mod service_account;
 pub use config_secret::{CONFIG_KEY, CONFIG_SECRET_PREFIX};
 pub use controller::CONTROLLER;
 pub use feature_states::FEATURE_STATES;
-pub use node::NODE;
+pub use node::{KUBELET_VOLUME, NODE};
 pub use rbac::{Grants, granted_rules};
 
 /// Everything of one release with these inputs. The key makes the ids of contents that hold a password.

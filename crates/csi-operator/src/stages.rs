@@ -1,6 +1,7 @@
 //! The stages of a roll-out, and how many of them may be applied now.
 
 use vdo_plan::{Reading, Revision};
+use vdo_runtime::rows::Renewal;
 
 /// Accounts, rights, feature states, configuration, the registration of the driver.
 pub const CONFIGURATION: &str = "configuration";
@@ -23,15 +24,6 @@ pub enum Crd {
     Pending,
 }
 
-/// Whether somebody leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lease {
-    /// A syncer renews it.
-    Held,
-    /// Nobody renews it.
-    Stale,
-}
-
 /// Which revision the controller's pods run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
@@ -49,7 +41,7 @@ pub struct Seen {
     /// [`TOPOLOGY_CRD`].
     pub topology_crd: Reading<Crd>,
     /// [`SYNCER_LEASE`].
-    pub syncer_lease: Reading<Lease>,
+    pub syncer_lease: Reading<Renewal>,
 }
 
 /// How many stages, from the first, may be applied.
@@ -63,7 +55,7 @@ pub fn open(revision: &Revision, seen: &Seen) -> usize {
         (
             Reading::Present(Controller::Current),
             Reading::Present(Crd::Established),
-            Reading::Present(Lease::Held)
+            Reading::Present(Renewal::InTime)
         )
     );
     let waits = |name: &str| name == NODE && !node_may_follow;
@@ -86,7 +78,7 @@ mod tests {
         Seen {
             controller: Reading::Present(Controller::Current),
             topology_crd: Reading::Present(Crd::Established),
-            syncer_lease: Reading::Present(Lease::Held),
+            syncer_lease: Reading::Present(Renewal::InTime),
         }
     }
 
@@ -106,7 +98,8 @@ mod tests {
             Seen { topology_crd: Reading::Present(Crd::Pending), ..working() },
             Seen { topology_crd: Reading::Unreadable(unreadable()), ..working() },
             Seen { syncer_lease: Reading::Absent, ..working() },
-            Seen { syncer_lease: Reading::Present(Lease::Stale), ..working() },
+            Seen { syncer_lease: Reading::Present(Renewal::Between), ..working() },
+            Seen { syncer_lease: Reading::Present(Renewal::Missed), ..working() },
             Seen { syncer_lease: Reading::Unreadable(unreadable()), ..working() },
         ] {
             assert_eq!(open(&revision(), &seen), 2, "{seen:?}");

@@ -6,11 +6,14 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
-use csi_operator::observe::{Observed, Site};
-use csi_operator::plan::{cluster_id_to_record, plan};
+use csi_operator::inputs::KeptRoot;
+use csi_operator::observe::{Observed, Site, installed_root};
+use csi_operator::plan::{cluster_id_to_record, plan, render};
 use fixture::{Field, field};
 use vdo_api::VDOConfig;
-use vdo_api::status::{ChosenBy, Gate, GateVerdict, Gates, MatrixRef, Need, VDOConfigStatus};
+use vdo_api::status::{
+    ChosenBy, CsiStatus, DriverRecord, Gate, GateVerdict, Gates, Installed, MatrixRef, Need, VDOConfigStatus,
+};
 use vdo_compat::Driver;
 use vdo_plan::driver::{Repair, Rows, Scene};
 use vdo_plan::foreign::{Platform, Traces};
@@ -102,4 +105,39 @@ fn beside_somebody_elses_driver_nothing_is_written_not_even_the_cluster_id() {
     assert_eq!(plan.deeds, []);
     assert_eq!(cluster_id_to_record(&seen, &plan), None);
     assert!(plan.waits());
+}
+
+#[test]
+fn b65_a_kubelet_path_stays_while_volumes_are_attached_below_it() {
+    let mut seen = observed(&field(), Vec::new());
+    assert_eq!(installed_root(&seen.scene), None);
+    let before = render(&seen).wanted.unwrap();
+    seen.scene.journal.remember(&before);
+    let installed = Installed {
+        release: before.key.release.to_string(),
+        revision: before.key.id.clone(),
+        since: serde_json::from_value("2026-01-01T00:00:00Z".into()).unwrap(),
+    };
+    let record = DriverRecord { installed: Some(installed), ..DriverRecord::default() };
+    let status = seen.scene.config.status.as_mut().unwrap();
+    status.csi = Some(CsiStatus { record, ..CsiStatus::default() });
+    assert_eq!(installed_root(&seen.scene).as_deref(), Some("/var/lib/kubelet"));
+
+    let storage = seen.scene.config.spec.storage_provider.as_mut().unwrap();
+    storage.custom_kubelet_path = Some("/var/lib/k0s/kubelet".into());
+    let moved = render(&seen).wanted.unwrap();
+    assert_ne!(moved.key, before.key);
+
+    for (attached, why) in [
+        (Reading::Present(vec!["VolumeAttachment csi-1".to_owned()]), "VolumeAttachment csi-1"),
+        (Reading::Unreadable("forbidden".to_owned()), "forbidden"),
+    ] {
+        seen.cluster.kept = Some(KeptRoot { root: "/var/lib/kubelet".into(), attached });
+        assert_eq!(render(&seen).wanted.unwrap().key, before.key);
+        let finding = plan(&seen).findings.into_iter().find(|it| it.reason.name == "CSIKubeletPathKept");
+        let message = finding.unwrap().message;
+        for said in ["/var/lib/kubelet", "/var/lib/k0s/kubelet", why] {
+            assert!(message.contains(said), "{message}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use vdo_plan::Reading;
 use vdo_plan::order::PerDriver;
 use vdo_runtime::clock::{Monotonic, monotonic};
 use vdo_runtime::node::NodeRow;
-use vdo_runtime::rows::LeaseRow;
+use vdo_runtime::rows::{LeaseRow, Renewal};
 use vdo_runtime::vcenters::VcenterWatches;
 use vdo_runtime::{Cluster, PassError, Rows, Selector, Watches, status};
 
@@ -116,15 +116,22 @@ impl Watched {
         self.nodes.all()
     }
 
-    /// How the Leases of the driver operators look. One that cannot be read is no proof of anything.
+    /// How the Leases of the driver operators look. One that cannot be read is no proof of anything, nor is one that was
+    /// given up a moment ago: the next replica takes it.
     pub fn pulses(&self) -> PerDriver<Pulse> {
         let now = monotonic();
         let young = now.duration_since(self.began) < FIRST_LEASE;
-        let pulse = |rows: &Rows<LeaseRow>| match rows.with(|view| view.rows().any(|it| it.is_fresh(now))) {
-            Reading::Present(false) if !young => Pulse::StandsStill,
+        let pulse = |rows: &Rows<LeaseRow>| match rows.with(|view| view.renewal(now)) {
+            Reading::Present(Renewal::Missed) if !young => Pulse::StandsStill,
             Reading::Present(_) | Reading::Absent | Reading::Unreadable(_) => Pulse::Beats,
         };
         PerDriver { cpi: pulse(&self.leases.cpi), csi: pulse(&self.leases.csi) }
+    }
+
+    /// How long until the Lease of a driver operator may stand still.
+    pub fn pulse_left(&self) -> Option<Duration> {
+        let now = monotonic();
+        [&self.leases.cpi, &self.leases.csi].into_iter().filter_map(|rows| rows.lease_left(now)).min()
     }
 
     /// Everything that may name a matrix.

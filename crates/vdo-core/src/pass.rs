@@ -38,8 +38,10 @@ use crate::vcenter::memory::Memory;
 use crate::vcenter::verdict::{self, Case};
 use crate::vcenter::{Errand, Facts, Obstacle, resolve};
 
-/// How soon a Lease that stands still is noticed.
+/// How soon a Lease that never came is noticed.
 const LOOK_AT_LEASES: Duration = Duration::from_secs(60);
+/// By how much a look is later than what it waits for.
+const A_MOMENT: Duration = Duration::from_secs(1);
 /// How soon the first lists are looked at again.
 const FIRST_LISTS: Duration = Duration::from_secs(1);
 
@@ -131,7 +133,8 @@ async fn work(ctx: &Context, state: &mut State, rows: Vec<VsphereCloudConfig>) -
             report(ctx, &mut state.ahead, other, part, None).await?;
         }
         revisit = sum_up(ctx, state, active, &configs).await?.map_or(revisit, |time| revisit.or_sooner(time));
-        revisit = revisit.or_sooner(LOOK_AT_LEASES);
+        let runs_out = ctx.watched.pulse_left().map_or(LOOK_AT_LEASES, |left| left + A_MOMENT);
+        revisit = revisit.or_sooner(runs_out.min(LOOK_AT_LEASES));
     }
     Ok(revisit)
 }
@@ -312,6 +315,7 @@ async fn sum_up(
                     .collect(),
                 pin,
                 installed: view.records.of(driver).installed.as_ref().map(|key| key.release),
+                refused: view.records.of(driver).refused_release.as_ref().map(|it| it.key.release),
                 matrix: &matrix,
             };
             answer(&question)
@@ -354,7 +358,7 @@ async fn sum_up(
         nodes: nodes.present().map(|joined| joined.summary.clone()).or(stored),
     };
     let later = report(ctx, &mut state.ahead, active, part, Some(&mut state.written)).await?;
-    let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + Duration::from_secs(1));
+    let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + A_MOMENT);
     Ok(match (later, patience) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),

@@ -106,6 +106,7 @@ fn b59_storage_that_needs_a_cloud_provider_says_so() {
         vcenters: vec![("vc", Reading::Present(&config))],
         pin: None,
         installed: None,
+        refused: None,
         matrix: &Ok(matrix::built_in()),
     });
     assert!(csi.chosen().unwrap().row.needs_cpi);

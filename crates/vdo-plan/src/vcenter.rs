@@ -109,7 +109,7 @@ pub fn resolve(facts: &VcenterFacts) -> Result<Vcenter, Finding> {
             return Err(Finding::hold(
                 &reasons::CREDENTIALS_NOT_VERIFIED,
                 format!(
-                    "Secret {}/{} is not the one that logged in to {}; see VsphereCloudConfig {name}",
+                    "Secret {}/{} has changed since vdo-core logged in to {} with it; see VsphereCloudConfig {name}",
                     secret.namespace, secret.name, verified.server
                 ),
             ));

@@ -5,6 +5,7 @@
 //! when there is anything to write or to say, the VDOConfig and the journal are read live and it is decided again.
 
 pub mod bearers;
+mod drift;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use vdo_api::condition::name_some;
 use vdo_api::{Truth, VDOConfig};
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
-use vdo_plan::drift::{Change, Fights, changes};
+use vdo_plan::drift::{Fights, changes};
 use vdo_plan::driver::{GRACE, Plan, Rendered, Repair, Restarts, Scene, StatusPart, reasons, view};
 use vdo_plan::foreign::Traces;
 use vdo_plan::order::Look;
@@ -29,6 +30,7 @@ use crate::apply::fetch;
 use crate::clock::{Monotonic, monotonic, wall};
 use crate::configs::Configs;
 use crate::deeds::{self, Deeds, Hands};
+use crate::driver::drift::Drift;
 use crate::events::{Reporter, Weight};
 use crate::journal::{JournalStore, Stored};
 use crate::operator::Operator;
@@ -41,7 +43,7 @@ use crate::traces::{Lookout, Need, any_labelled};
 use crate::{Cluster, KubeFault, ending};
 
 /// How soon a pass looks again while a roll-out or a removal is under way, or held, and nothing wakes it.
-const WATCHFUL: Duration = Duration::from_secs(30);
+pub const WATCHFUL: Duration = Duration::from_secs(30);
 /// How soon a pass looks again for a watch that lags behind our own write.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
@@ -77,6 +79,9 @@ pub trait DriverOperator {
     fn plan(observed: &Self::Observed) -> Plan;
     /// The whole part of this operator in the status of the VDOConfig.
     fn status(observed: &Self::Observed, part: &StatusPart) -> Value;
+
+    /// When to look again, if nothing wakes us: a Lease of the driver that nobody renews wakes nobody, for example.
+    fn due(&self, observed: &Self::Observed) -> Option<Duration>;
 
     /// Adds what only this driver leaves behind where it is installed by somebody else.
     fn add_traces(_observed: &Self::Observed, _traces: &mut Traces) {}
@@ -136,10 +141,10 @@ impl Patience {
         Duration::from_secs(self.rollout_soak_seconds)
     }
 
-    /// The deadline, but never so short that nothing could ever soak.
+    /// The deadline, but never so short that nothing could ever soak: a third of that time is left to start.
     fn deadline_seconds(&self) -> i64 {
         let soak = i64::try_from(self.rollout_soak_seconds).unwrap_or(i64::MAX);
-        self.rollout_deadline_seconds.max(soak.saturating_add(30))
+        self.rollout_deadline_seconds.max(soak.saturating_add(soak / 3))
     }
 }
 
@@ -259,34 +264,35 @@ impl<D: DriverOperator> DriverPass<D> {
     }
 
     /// What stands in the place of the objects that are about to be put back.
-    async fn look_at_drift(&self, plan: &Plan) -> Vec<(ObjectRef, Vec<Change>)> {
+    async fn look_at_drift(&self, plan: &Plan) -> Vec<(ObjectRef, Drift)> {
         let mut found = Vec::new();
         for object in plan.repairs() {
-            let changes = match fetch(&self.cluster, object.reference()).await {
+            let drift = match fetch(&self.cluster, object.reference()).await {
                 Ok(Some(live)) => {
                     let fields = live.pointer("/metadata/managedFields").cloned().unwrap_or_default();
                     let fields: Vec<ManagedFieldsEntry> = serde_json::from_value(fields).unwrap_or_default();
-                    changes(object, &live, &fields, D::OWNER.manager)
+                    Drift::Changed(changes(object, &live, &fields, D::OWNER.manager))
                 }
-                // Gone; or it cannot be read, and is put back all the same.
-                Ok(None) | Err(_) => Vec::new(),
+                Ok(None) => Drift::Gone,
+                // It is put back all the same.
+                Err(_) => Drift::Unread,
             };
-            found.push((object.reference().clone(), changes));
+            found.push((object.reference().clone(), drift));
         }
         found
     }
 
     /// One event for each object that was put back: what was found, what was put back, and who had changed it.
-    async fn tell_of_drift(&self, config: &VDOConfig, drift: Vec<(ObjectRef, Vec<Change>)>, outcome: &Deeds) {
-        for (object, changes) in drift {
+    async fn tell_of_drift(&self, config: &VDOConfig, drift: Vec<(ObjectRef, Drift)>, outcome: &Deeds) {
+        for (object, drift) in drift {
             if !outcome.objects.applied.contains_key(&object) {
                 continue;
             }
             self.metrics.drift_repairs.with_label_values(&[&object.kind]).inc();
-            let with = changes.iter().find_map(|change| change.manager.clone());
+            let with = drift.changes().iter().find_map(|change| change.manager.clone());
             let with = with.unwrap_or_else(|| "somebody".to_owned());
             self.fights.borrow_mut().note(&object, &with, monotonic().duration_since(self.began));
-            let note = described(&object, &changes);
+            let note = drift.described(&object);
             tracing::info!(%object, "{note}");
             self.reporter
                 .emit(&self.cluster, config, Weight::Warning, &reasons::DRIFT_REPAIRED, "Repair", &note)
@@ -371,6 +377,9 @@ impl<D: DriverOperator> DriverPass<D> {
         for until in [scene.paused_until(), scene.deadline()].into_iter().flatten() {
             let left = until.duration_since(wall());
             revisit = revisit.or_sooner(Duration::try_from(left).unwrap_or_default() + A_MOMENT);
+        }
+        if let Some(left) = self.driver.due(observed) {
+            revisit = revisit.or_sooner(left + A_MOMENT);
         }
         let now = monotonic().duration_since(self.began);
         if let Some(until) = scene.contested.values().map(|fight| fight.until).min() {
@@ -465,24 +474,4 @@ fn is_news<D: DriverOperator>(observed: &D::Observed, part: &StatusPart) -> bool
 fn references(revision: Option<&Revision>) -> Vec<ObjectRef> {
     let objects = revision.into_iter().flat_map(Revision::objects);
     objects.map(|object| object.reference().clone()).collect()
-}
-
-/// What happened to an object, in words.
-fn described(object: &ObjectRef, changes: &[Change]) -> String {
-    let told: Vec<String> = changes
-        .iter()
-        .take(3)
-        .map(|change| {
-            let by = change.manager.as_ref().map(|manager| format!(", set by {manager}")).unwrap_or_default();
-            match &change.found {
-                Some(found) => format!("{} was {found}{by}, put back to {}", change.path, change.ours),
-                None => format!("{} was missing{by}, put back to {}", change.path, change.ours),
-            }
-        })
-        .collect();
-    match changes.len() {
-        0 => format!("{object} was missing, or not marked as VDO's any more, and is there again"),
-        1..=3 => format!("{object}: {}", told.join("; ")),
-        more => format!("{object}: {}; and {} more fields", told.join("; "), more - 3),
-    }
 }

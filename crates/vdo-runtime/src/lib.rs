@@ -28,6 +28,7 @@ pub mod lease;
 pub mod node;
 pub mod operator;
 pub mod own;
+mod pages;
 pub mod rows;
 pub mod run;
 pub mod serve;

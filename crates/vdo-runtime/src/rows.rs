@@ -21,7 +21,7 @@ use vdo_plan::ObjectRef;
 
 use crate::clock::{Monotonic, monotonic};
 use crate::slim::{metadata, slim_resource};
-use crate::watch::{Rows, Selector, Watches, lock};
+use crate::watch::{Rows, Selector, View, Watches, lock};
 
 /// What is kept of an object that an operator made, or may have made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Watches {
         })
     }
 
-    /// Leases, with the time at which we saw each change.
+    /// Leases, with the time at which we saw each change. One that runs out wakes nobody: see [`Rows::lease_left`].
     pub fn leases(&self, name: &'static str, api: Api<Lease>, selector: Selector) -> Rows<LeaseRow> {
         self.watch(name, api, selector, lease_rows())
     }
@@ -361,10 +361,35 @@ pub struct LeaseRow {
     pub observed_at: Monotonic,
 }
 
+/// In how many of its terms a Lease that was given up or ran out has a new holder, if there is one: whoever waits looks
+/// more often than once in a term, here and in client-go, which refuses any other setting.
+const TERMS: u32 = 2;
+
+/// Whether somebody renews a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Renewal {
+    /// It is held, and was renewed within its term.
+    InTime,
+    /// It was given up or ran out, so short a time ago that another may be about to take it.
+    Between,
+    /// Nobody renews it.
+    Missed,
+}
+
 impl LeaseRow {
-    /// Whether somebody holds it and renewed it within its term, as we saw it.
-    pub fn is_fresh(&self, now: Monotonic) -> bool {
-        !self.holder.is_empty() && now.saturating_duration_since(self.observed_at) < self.duration
+    /// Whether somebody renews it, as we saw it.
+    pub fn renewal(&self, now: Monotonic) -> Renewal {
+        let age = now.saturating_duration_since(self.observed_at);
+        match self.holder.is_empty() {
+            false if age < self.duration => Renewal::InTime,
+            _ if age < self.duration * TERMS => Renewal::Between,
+            _ => Renewal::Missed,
+        }
+    }
+
+    /// How long until it is missed, unless it is renewed.
+    fn left(&self, now: Monotonic) -> Duration {
+        (self.duration * TERMS).saturating_sub(now.saturating_duration_since(self.observed_at))
     }
 }
 
@@ -373,6 +398,20 @@ impl PartialEq for LeaseRow {
         let (earlier, later) =
             (self.observed_at.min(other.observed_at), self.observed_at.max(other.observed_at));
         self.holder == other.holder && self.duration == other.duration && later - earlier < self.duration
+    }
+}
+
+impl View<'_, LeaseRow> {
+    /// Whether somebody renews one of them. One that is not there is missed.
+    pub fn renewal(&self, now: Monotonic) -> Renewal {
+        self.rows().map(|row| row.renewal(now)).min().unwrap_or(Renewal::Missed)
+    }
+}
+
+impl Rows<LeaseRow> {
+    /// How long until one of them is missed unless it is renewed. `None` if there is none that is not missed yet.
+    pub fn lease_left(&self, now: Monotonic) -> Option<Duration> {
+        self.last_seen(|view| view.rows().map(|row| row.left(now)).filter(|left| !left.is_zero()).min())
     }
 }
 

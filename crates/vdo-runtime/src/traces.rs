@@ -127,21 +127,12 @@ async fn running<K>(
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let api: Api<K> = Api::all(cluster.client().clone());
-    let mut params = ListParams::default().labels(&format!("!{DRIVER_LABEL}")).limit(100);
-    let mut found = Vec::new();
-    loop {
-        let page = cluster.read(api.list(&params)).await?;
-        let runs_it = |object: &&K| {
-            let mut images = containers(object).into_iter().flatten().filter_map(|c| c.image.as_deref());
-            images.any(is_driver)
-        };
-        found.extend(page.items.iter().filter(runs_it).map(reference_of));
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(found);
-        }
-    }
+    let params = ListParams::default().labels(&format!("!{DRIVER_LABEL}")).limit(100);
+    let runs_it = |object: &K| {
+        let mut images = containers(object).into_iter().flatten().filter_map(|c| c.image.as_deref());
+        images.any(is_driver).then(|| reference_of(object))
+    };
+    cluster.read_pages(&Api::all(cluster.client().clone()), params, |_| (), runs_it).await
 }
 
 /// Which of these objects exist without the label of this driver.

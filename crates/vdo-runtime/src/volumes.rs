@@ -20,6 +20,20 @@ pub async fn needing(cluster: &Cluster, driver: &str) -> Reading<Vec<String>> {
     }
 }
 
+/// The attachments of volumes of the driver of this name, each as `kind name`.
+pub async fn attached(cluster: &Cluster, driver: &str) -> Reading<Vec<String>> {
+    match attachments(cluster, driver).await {
+        Ok(found) => Reading::Present(found),
+        Err(fault) => Reading::Unreadable(fault.to_string()),
+    }
+}
+
+async fn attachments(cluster: &Cluster, driver: &str) -> Result<Vec<String>, KubeFault> {
+    let of_attacher = |attachment: &VolumeAttachment| attachment.spec.attacher == driver;
+    let api = Api::<VolumeAttachment>::all(cluster.client().clone());
+    named(cluster, api, "VolumeAttachment", of_attacher).await
+}
+
 async fn look(cluster: &Cluster, driver: &str) -> Result<Vec<String>, KubeFault> {
     let client = || cluster.client().clone();
     let of_driver = |volume: &PersistentVolume| {
@@ -28,10 +42,7 @@ async fn look(cluster: &Cluster, driver: &str) -> Result<Vec<String>, KubeFault>
     };
     let mut found =
         named(cluster, Api::<PersistentVolume>::all(client()), "PersistentVolume", of_driver).await?;
-    let of_attacher = |attachment: &VolumeAttachment| attachment.spec.attacher == driver;
-    found.extend(
-        named(cluster, Api::<VolumeAttachment>::all(client()), "VolumeAttachment", of_attacher).await?,
-    );
+    found.extend(attachments(cluster, driver).await?);
     let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent");
     let snapshots = Api::<DynamicObject>::all_with(
         client(),
@@ -58,14 +69,6 @@ async fn named<K>(
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let mut params = ListParams::default().limit(250);
-    let mut found = Vec::new();
-    loop {
-        let page = cluster.read(api.list(&params)).await?;
-        found.extend(page.items.iter().filter(|it| wanted(it)).map(|it| format!("{kind} {}", it.name_any())));
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(found);
-        }
-    }
+    let name = |it: &K| wanted(it).then(|| format!("{kind} {}", it.name_any()));
+    cluster.read_pages(&api, ListParams::default().limit(250), |_| (), name).await
 }

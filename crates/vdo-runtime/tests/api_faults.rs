@@ -76,6 +76,10 @@ impl DriverOperator for Toy {
         &self.own
     }
 
+    fn due(&self, _: &Self::Observed) -> Option<Duration> {
+        None
+    }
+
     fn is_image(_: &str) -> bool {
         false
     }

@@ -64,6 +64,10 @@ impl DriverOperator for Toy {
         &self.own
     }
 
+    fn due(&self, _: &Self::Observed) -> Option<Duration> {
+        None
+    }
+
     fn is_image(image: &str) -> bool {
         image == "somebody/elses"
     }
@@ -322,7 +326,7 @@ async fn what_somebody_changed_is_put_back_with_a_word_on_what_and_who() {
     );
     bed.api.delete(MAP);
     bed.settle().await;
-    assert!(bed.told("DriftRepaired")[1].contains("was missing"), "{:?}", bed.told("DriftRepaired"));
+    assert!(bed.told("DriftRepaired")[1].contains("was deleted"), "{:?}", bed.told("DriftRepaired"));
     assert!(bed.api.object(MAP).is_some());
 }
 

@@ -15,6 +15,7 @@ use support::{Api, Reply, config_map, config_map_path, until};
 use tokio::time::{Instant, timeout};
 use vdo_api::VsphereCloudConfig;
 use vdo_plan::Reading;
+use vdo_runtime::rows::{LeaseRow, Renewal};
 use vdo_runtime::{Cluster, Rows, Selector, Wake, Watches};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -297,8 +298,8 @@ async fn a_lease_that_is_renewed_wakes_nobody_and_one_that_comes_back_to_life_do
     let rows = watches.leases("lease", kube, Selector::name("cpi"));
     until("it is seen", SECOND, || rows.one("a/cpi").present().is_some()).await;
     timeout(SECOND, wake.raised()).await.unwrap();
-    let is_fresh = |rows: &Rows<_>| match rows.one("a/cpi") {
-        Reading::Present(row) => vdo_runtime::rows::LeaseRow::is_fresh(&row, Instant::now()),
+    let is_fresh = |rows: &Rows<LeaseRow>| match rows.one("a/cpi") {
+        Reading::Present(row) => row.renewal(Instant::now()) == Renewal::InTime,
         Reading::Absent | Reading::Unreadable(_) => panic!("the lease is there"),
     };
     for second in 1..60 {
@@ -306,7 +307,12 @@ async fn a_lease_that_is_renewed_wakes_nobody_and_one_that_comes_back_to_life_do
         timeout(5 * SECOND, wake.raised()).await.expect_err("a renewal is no news");
         assert!(is_fresh(&rows));
     }
-    timeout(60 * SECOND, wake.raised()).await.expect_err("silence wakes nobody");
+    assert_eq!(rows.lease_left(Instant::now()), Some(25 * SECOND));
+    timeout(15 * SECOND, wake.raised()).await.expect_err("silence wakes nobody");
+    assert_eq!(rows.with(|view| view.renewal(Instant::now())), Reading::Present(Renewal::Between));
+    timeout(45 * SECOND, wake.raised()).await.expect_err("silence wakes nobody");
+    assert_eq!(rows.with(|view| view.renewal(Instant::now())), Reading::Present(Renewal::Missed));
+    assert_eq!(rows.lease_left(Instant::now()), None);
     assert!(!is_fresh(&rows));
     // Listed again, it is as old as it was.
     api.send(

@@ -151,6 +151,7 @@ fn csi(
             kubelet_root: None,
             distribution: request.distribution.clone(),
             snapshot_api: request.snapshots.clone(),
+            kept: None,
         },
         cluster_id: ClusterIdSources {
             recorded: Reading::from(recorded.map(str::to_owned)),

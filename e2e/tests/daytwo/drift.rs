@@ -42,7 +42,7 @@ fn what_somebody_changed_is_put_back_at_once_and_a_neighbours_fields_are_left() 
         let map = named(bed, "cpi", "ConfigMap").remove(0);
         bed.kubectl(&["delete", "configmap", &map, "-n", CPI]).unwrap();
         put_back(bed, "cpi", &before);
-        told(bed, "DriftRepaired", &["ConfigMap", &map, "was missing"]);
+        told(bed, "DriftRepaired", &["ConfigMap", &map, "was deleted"]);
         installed(bed, NEW);
     });
 }

@@ -21,7 +21,8 @@ pub const NODE: &str = "vsphere-csi-node";
 
 const PLUGIN_VOLUME: &str = "plugin";
 const REGISTRATION_VOLUME: &str = "registration";
-const KUBELET_VOLUME: &str = "kubelet";
+/// The volume of the kubelet's root directory.
+pub const KUBELET_VOLUME: &str = "kubelet";
 
 pub(super) fn build(inputs: &Inputs) -> DaemonSet {
     DaemonSet {

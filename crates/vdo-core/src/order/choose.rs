@@ -22,6 +22,8 @@ pub struct Question<'a> {
     pub pin: Option<&'a str>,
     /// The release that is installed.
     pub installed: Option<Release>,
+    /// The release that was rolled back and is not tried again before something changes.
+    pub refused: Option<Release>,
     /// The matrix, or why there is none.
     pub matrix: &'a Result<matrix::Chosen, Finding>,
 }
@@ -107,7 +109,11 @@ pub fn answer(question: &Question<'_>) -> Answer {
         channel: Channel::default(),
     };
     match select(&chosen.matrix, question.driver, &Cluster { kubernetes, vcenters }, &request) {
-        Selection::Chosen(chosen) => Answer::Chosen(chosen),
+        // Nobody is sent to what has just been rolled back.
+        Selection::Chosen(chosen) => {
+            let newer = chosen.newer.filter(|newer| Some(*newer) != question.refused);
+            Answer::Chosen(Box::new(Chosen { newer, ..*chosen }))
+        }
         no_match @ Selection::NoMatch(_) => Answer::Held(Finding::hold(
             &vdo_plan::driver::reasons::NO_RELEASE_FITS,
             explain::selection(&no_match),
@@ -121,6 +127,15 @@ mod tests {
     use crate::vcenter::tests::{config, verified};
 
     fn ask(vcenters: &[(&str, Option<&str>)], kubernetes: &str, installed: Option<&str>) -> Answer {
+        ask_after(vcenters, kubernetes, installed, None)
+    }
+
+    fn ask_after(
+        vcenters: &[(&str, Option<&str>)],
+        kubernetes: &str,
+        installed: Option<&str>,
+        refused: Option<&str>,
+    ) -> Answer {
         let configs: Vec<_> = vcenters
             .iter()
             .map(|(name, version)| match version {
@@ -135,6 +150,7 @@ mod tests {
             vcenters: names.zip(configs.iter().map(Reading::Present)).collect(),
             pin: None,
             installed: installed.map(|it| it.parse().unwrap()),
+            refused: refused.map(|it| it.parse().unwrap()),
             matrix: &Ok(matrix::built_in()),
         })
     }
@@ -153,6 +169,18 @@ mod tests {
         assert_eq!(reason(&ask(&two, "v1.35.0", Some("1.35.0"))), "");
         assert_eq!(reason(&ask(&[("b", None)], "v1.35.0", Some("1.35.0"))), "VCentersNotRead");
         assert_eq!(reason(&ask(&[("a", Some("8.0.3"))], "v1.35.0", None)), "");
+    }
+
+    #[test]
+    fn a_release_that_was_rolled_back_is_not_recommended() {
+        let one = [("a", Some("8.0.3"))];
+        let newer = |refused| match ask_after(&one, "v1.36.0", Some("1.35.1"), refused) {
+            Answer::Chosen(chosen) => chosen.newer.map(|it| it.to_string()),
+            Answer::Held(finding) => panic!("{finding:?}"),
+        };
+        assert_eq!(newer(None).as_deref(), Some("1.36.0"));
+        assert_eq!(newer(Some("1.36.0")), None);
+        assert_eq!(newer(Some("1.35.0")).as_deref(), Some("1.36.0"));
     }
 
     #[test]

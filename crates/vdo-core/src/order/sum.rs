@@ -290,7 +290,8 @@ impl Scene<'_> {
             self.wanted().into_iter().find_map(|driver| Some((driver, self.driver(driver)?)))
         else {
             let names: Vec<&str> = self.wanted().into_iter().map(Driver::name).collect();
-            return Word::new(Truth::True, &AS_WANTED, format!("{} work", names.join(" and ")));
+            let verb = if names.len() == 1 { "works" } else { "work" };
+            return Word::new(Truth::True, &AS_WANTED, format!("{} {verb}", names.join(" and ")));
         };
         // An operator that does not answer is named even when something else is wrong, too.
         if wrong.reason == reasons::OPERATOR_SILENT.name {
@@ -302,20 +303,6 @@ impl Scene<'_> {
 
     /// What lies behind a driver that was never installed: its vCenter, the choice, or the gate.
     fn behind(&self, driver: Driver) -> Option<Word> {
-        let spec = &self.config.spec;
-        let names = match driver {
-            Driver::Cpi => spec.cpi_vcenters(),
-            Driver::Csi => spec.csi_vcenters(),
-        };
-        let vcenter =
-            self.vcenters.iter().filter(|(name, _)| names.contains(&name.as_str())).find_map(|(name, it)| {
-                let ready = find(&it.present()?.status.as_ref()?.conditions, "Ready")?;
-                (ready.status == Truth::False).then(|| Word {
-                    truth: Truth::False,
-                    reason: ready.reason.clone(),
-                    message: format!("VsphereCloudConfig {name}: {}", ready.message),
-                })
-            });
         let held = || match self.answers.of(driver) {
             Some(Answer::Held(finding)) => {
                 Some(Word::new(Truth::False, finding.reason, finding.message.clone()))
@@ -333,7 +320,7 @@ impl Scene<'_> {
                 message: format!("{}: {}", driver.name(), gate.message),
             })
         };
-        vcenter.or_else(held).or_else(gate)
+        self.refused_vcenter(driver).or_else(held).or_else(gate)
     }
 
     fn progressing(&self) -> Word {
@@ -373,13 +360,15 @@ impl Scene<'_> {
         Word::new(Truth::False, &AS_WANTED, "nothing is under way")
     }
 
-    /// Something installed does not work.
+    /// Something installed does not work, or will not for long.
     fn degraded(&self) -> Word {
-        for driver in [Driver::Cpi, Driver::Csi] {
-            let installed = self.record(driver).is_some_and(|it| it.installed.is_some());
-            if let Some(it) = self.driver_condition(driver)
-                && installed
+        let is_installed = |driver: &Driver| self.record(*driver).is_some_and(|it| it.installed.is_some());
+        let installed: Vec<Driver> = [Driver::Cpi, Driver::Csi].into_iter().filter(is_installed).collect();
+        for driver in &installed {
+            if let Some(it) = self.driver_condition(*driver)
                 && it.status == Truth::False
+                // What is taken away on purpose does not work any more, and need not.
+                && it.reason != shared::REMOVING.name
             {
                 return Word {
                     truth: Truth::True,
@@ -388,7 +377,36 @@ impl Scene<'_> {
                 };
             }
         }
-        Word::new(Truth::False, &AS_WANTED, "what is installed works")
+        if installed.is_empty() {
+            return Word::new(Truth::False, &AS_WANTED, "nothing is installed");
+        }
+        let refused = |driver: &Driver| {
+            let word = self.refused_vcenter(*driver)?;
+            Some(Word {
+                truth: Truth::True,
+                message: format!("{} runs on with what it has; {}", driver.name(), word.message),
+                ..word
+            })
+        };
+        let works = || Word::new(Truth::False, &AS_WANTED, "what is installed works");
+        installed.iter().find_map(refused).unwrap_or_else(works)
+    }
+
+    /// The first vCenter of a driver that is not as the driver needs it.
+    fn refused_vcenter(&self, driver: Driver) -> Option<Word> {
+        let spec = &self.config.spec;
+        let names = match driver {
+            Driver::Cpi => spec.cpi_vcenters(),
+            Driver::Csi => spec.csi_vcenters(),
+        };
+        self.vcenters.iter().filter(|(name, _)| names.contains(&name.as_str())).find_map(|(name, it)| {
+            let ready = find(&it.present()?.status.as_ref()?.conditions, "Ready")?;
+            (ready.status == Truth::False).then(|| Word {
+                truth: Truth::False,
+                reason: ready.reason.clone(),
+                message: format!("VsphereCloudConfig {name}: {}", ready.message),
+            })
+        })
     }
 }
 

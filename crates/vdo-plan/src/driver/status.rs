@@ -103,6 +103,9 @@ impl Plan {
                 let waits = waits.unwrap_or("some of its objects are missing and are put back");
                 (truth, &reasons::NOT_WORKING, format!("{name} {}: {waits}", key.release))
             }
+            (None, _) if *scene.view().wants.of(scene.driver) => {
+                (truth, &reasons::ROLLING_OUT, format!("the roll-out of {name} is about to begin"))
+            }
             (None, _) => (truth, &reasons::NOT_WANTED, format!("{name} is not installed")),
         }
     }
@@ -282,7 +285,10 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
         ),
         Held::CsiStillThere | Held::CsiObjectsSeen | Held::CsiObjectsUnreadable => hold(
             &reasons::CSI_STILL_THERE,
-            "CPI stays until CSI is gone; remove spec.storageProvider first".to_owned(),
+            match scene.view().leaving(Driver::Csi) {
+                true => "CPI stays until CSI is gone, which goes first; see CSIReady".to_owned(),
+                false => "CPI stays until CSI is gone; remove spec.storageProvider first".to_owned(),
+            },
         ),
         Held::Volumes => hold(&reasons::VOLUMES_EXIST, volumes(scene)),
         Held::VolumesUnreadable => hold(
@@ -310,9 +316,12 @@ fn refusal(scene: &Scene) -> String {
 
 fn volumes(scene: &Scene) -> String {
     let volumes = scene.volumes.present().cloned().unwrap_or_default();
+    let (need, them) = match volumes.len() {
+        1 => ("1 volume needs".to_owned(), "it"),
+        many => (format!("{many} volumes need"), "them"),
+    };
     format!(
-        "{} volumes need the driver ({}); delete them, or set spec.deletionPolicy to Orphan",
-        volumes.len(),
+        "{need} the driver ({}); delete {them}, or set spec.deletionPolicy to Orphan",
         name_some(&volumes)
     )
 }

@@ -18,8 +18,6 @@ use crate::progress::Progress;
 
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
-/// How often a list is begun again because its version is no longer kept.
-const BEGINNINGS: usize = 3;
 
 /// Everything that the list of nodes is made of.
 pub async fn observe(cluster: &Cluster, namespace: &str, progress: &Progress) -> Result<SeenNodes> {
@@ -45,7 +43,7 @@ pub async fn observe(cluster: &Cluster, namespace: &str, progress: &Progress) ->
     Ok(SeenNodes { nodes, registered, config })
 }
 
-/// What is kept of each object of a list, of which no more than a page is held whole.
+/// What is kept of each object of a list, with the progress of it.
 async fn paged<K, R>(
     cluster: &Cluster,
     api: &Api<K>,
@@ -56,26 +54,11 @@ async fn paged<K, R>(
 where
     K: Clone + Debug + DeserializeOwned,
 {
-    let mut params = ListParams::default().limit(PAGE);
-    let (mut kept, mut seen, mut begun) = (Vec::new(), 0, 1);
-    loop {
+    let at = |seen| {
         progress.say(match seen {
             0 => format!("reading the {what}"),
             seen => format!("reading the {what}, {seen} so far"),
         });
-        let page = match cluster.read(api.list(&params)).await {
-            Err(KubeFault::Gone) if begun < BEGINNINGS => {
-                (kept, seen, begun) = (Vec::new(), 0, begun + 1);
-                params.continue_token = None;
-                continue;
-            }
-            page => page?,
-        };
-        seen += page.items.len();
-        kept.extend(page.items.iter().filter_map(&keep));
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(kept);
-        }
-    }
+    };
+    cluster.read_pages(api, ListParams::default().limit(PAGE), at, keep).await
 }

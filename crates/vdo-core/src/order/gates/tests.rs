@@ -39,6 +39,7 @@ fn answers(kubernetes: &str) -> PerDriver<Option<Answer>> {
             vcenters: vec![("a", Reading::Present(&vc))],
             pin: None,
             installed: None,
+            refused: None,
             matrix: &matrix,
         }))
     };

@@ -154,7 +154,7 @@ fn what_is_not_accepted_is_not_ready() {
 }
 
 #[test]
-fn the_first_thing_wrong_is_said_and_an_outage_does_not_lower_what_works() {
+fn the_first_thing_wrong_is_said_and_a_refused_login_degrades_what_works_on() {
     let mut vc = config("a");
     vc.status.get_or_insert_default().conditions =
         vec![Condition::new("Ready", Truth::False, &reasons::LOGIN_REFUSED, "refused", 1, Time(NOW))];
@@ -163,7 +163,10 @@ fn the_first_thing_wrong_is_said_and_an_outage_does_not_lower_what_works() {
     assert_eq!(fresh.says("Ready"), (Truth::False, "LoginRefused".into()));
     let working = World { vcenters: vcenters(), ..world().seen(2).installed().cpi(Truth::True, 2) };
     assert_eq!(working.says("Ready"), (Truth::True, "AsWanted".into()));
-    assert_eq!(working.says("Degraded"), (Truth::False, "AsWanted".into()));
+    assert_eq!(working.says("Degraded"), (Truth::True, "LoginRefused".into()));
+    let other = |name: &str| vec![(name.to_owned(), Reading::Present(vc.clone()))];
+    let elsewhere = World { vcenters: other("b"), ..world().seen(2).installed().cpi(Truth::True, 2) };
+    assert_eq!(elsewhere.says("Degraded"), (Truth::False, "AsWanted".into()));
 }
 
 #[test]
@@ -192,6 +195,9 @@ fn degraded_is_only_what_is_installed() {
     assert_eq!(world().seen(2).cpi(Truth::False, 2).says("Degraded").0, Truth::False);
     assert_eq!(world().seen(2).installed().cpi(Truth::False, 1).says("Degraded").0, Truth::True);
     assert_eq!(world().seen(2).installed().cpi(Truth::Unknown, 2).says("Degraded").0, Truth::False);
+    let mut removing = world().seen(2).installed().cpi(Truth::False, 2);
+    removing.config.status.as_mut().unwrap().conditions[0].reason = shared::REMOVING.name.to_owned();
+    assert_eq!(removing.says("Degraded").0, Truth::False);
 }
 
 #[test]
