@@ -68,11 +68,11 @@ impl Story {
             Workload::Upgrade => story(OLD, NEW),
             // CSI does not follow a CPI that was rolled back, so each driver has a story of its own.
             Workload::Rollback if operator == "csi-operator" => {
-                Story { broken: vec![format!("/driver:v{}", NEW.csi)], deadline: 8, ..story(OLD, OLD) }
+                Story { broken: vec![format!("/driver:v{}", NEW.csi)], deadline: 20, ..story(OLD, OLD) }
             }
             Workload::Rollback => Story {
                 broken: vec![format!("/cloud-provider-vsphere:v{}", NEW.cpi)],
-                deadline: 8,
+                deadline: 20,
                 ..story(OLD, OLD)
             },
         }
