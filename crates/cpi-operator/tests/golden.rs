@@ -146,6 +146,25 @@ fn no_role_holds_a_wildcard_or_the_right_to_grant_rights() {
     }
 }
 
+#[test]
+fn t3_the_cloud_provider_mounts_no_path_of_the_node_and_is_not_privileged() {
+    for (_, revision) in each_revision() {
+        let pods: Vec<_> =
+            revision.objects().filter_map(|object| object.value().pointer("/spec/template/spec")).collect();
+        let [pod] = pods.as_slice() else { panic!("one workload, not {}", pods.len()) };
+        let mounted = pod["volumes"].as_array().unwrap();
+        assert!(!mounted.is_empty() && mounted.iter().all(|volume| volume.get("hostPath").is_none()), "{pod}");
+        for field in ["hostPID", "hostIPC", "initContainers"] {
+            assert_eq!(pod.get(field), None, "{field}");
+        }
+        for container in pod["containers"].as_array().unwrap() {
+            let context = &container["securityContext"];
+            assert_eq!(context["allowPrivilegeEscalation"], false, "{container}");
+            assert_eq!(context.get("privileged"), None, "{container}");
+        }
+    }
+}
+
 /// A row of `e2e/bad-input.toml`.
 #[test]
 fn b36_the_names_of_objects_do_not_come_from_the_name_of_a_vsphere_cloud_config() {

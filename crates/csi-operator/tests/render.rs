@@ -282,6 +282,46 @@ fn every_host_path_below_the_kubelet_follows_its_root() {
     assert_eq!(node.matches("/var/lib/k0s/kubelet").count(), 6, "{node}");
 }
 
+/// Every path of a node that a pod of the driver may mount, below a root of the kubelet and elsewhere.
+const REVIEWED_PATHS: [&str; 6] = [
+    "{root}",
+    "{root}/plugins/csi.vsphere.vmware.com",
+    "{root}/plugins_registry",
+    "/dev",
+    "/sys/block",
+    "/sys/devices",
+];
+
+/// Who gets more than a container of its own: only what mounts volumes on the node.
+#[test]
+fn t3_no_pod_mounts_a_path_of_the_node_that_was_not_reviewed() {
+    let mut all = everything();
+    let elsewhere = field().with_kubelet_at("/var/snap/microk8s/common/var/lib/kubelet");
+    all.push(("elsewhere".to_owned(), elsewhere.clone(), render::render(&elsewhere.inputs(), KEY)));
+    for (name, field, revision) in all {
+        let root = field.spec.storage_provider.as_ref().and_then(|storage| storage.custom_kubelet_path.clone());
+        let root = root.unwrap_or_else(|| "/var/lib/kubelet".to_owned());
+        let reviewed: BTreeSet<String> =
+            REVIEWED_PATHS.iter().map(|path| path.replace("{root}", &root)).collect();
+        let [controller, node] = pods(&revision).try_into().unwrap();
+        let paths = |pod: &Value| -> BTreeSet<String> {
+            let volumes = pod["spec"]["volumes"].as_array().unwrap().iter();
+            volumes.filter_map(|volume| Some(volume.get("hostPath")?["path"].as_str()?.to_owned())).collect()
+        };
+        assert_eq!(paths(&controller), BTreeSet::new(), "{name}");
+        assert_eq!(paths(&node), reviewed, "{name}");
+        for pod in [&controller, &node] {
+            for field in ["hostPID", "hostIPC", "initContainers"] {
+                assert_eq!(pod["spec"].get(field), None, "{name}: {field}");
+            }
+        }
+        assert_eq!(controller["spec"].get("hostNetwork"), None, "{name}");
+        let privileged = containers(&revision).into_iter().filter(|it| it["securityContext"]["privileged"] == true);
+        let privileged: Vec<String> = privileged.map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(privileged, ["vsphere-csi-node"], "{name}");
+    }
+}
+
 /// What is rendered when the objects of the user look like this. Rows of `e2e/bad-input.toml` follow.
 fn rendered_with(change: impl FnOnce(&mut vdo_plan::vcenter::VcenterFacts)) -> Revision {
     let field = field();

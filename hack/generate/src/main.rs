@@ -21,6 +21,8 @@ mod images;
 mod links;
 mod pages;
 mod rbac;
+#[cfg(test)]
+mod sources;
 mod values;
 mod yaml;
 

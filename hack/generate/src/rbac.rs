@@ -3,8 +3,11 @@
 //! An API server lets nobody grant a right that he does not hold, so an operator's roles include its driver's; and it
 //! binds a server-side apply to names, also where the apply creates, so every other write is pinned by name.
 //!
+//! Each rule says what it is for; [`page`] makes `docs/rbac.md` of the same rules.
+//!
 //! **Invariant:** no `*`, no `escalate`, `bind` or `impersonate`, and no right to Secrets in the whole cluster.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +20,9 @@ use vdo_api::names::{
 
 use crate::NOTE;
 use crate::yaml::yaml;
+
+mod driver;
+mod page;
 
 const READ: &[&str] = &["get", "list", "watch"];
 const FOLLOW: &[&str] = &["list", "watch"];
@@ -32,26 +38,39 @@ const CRDS: &str = "apiextensions.k8s.io";
 /// Tells whether snapshots can be taken here.
 const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 
+/// A rule of a role.
+#[derive(Clone, Debug, PartialEq)]
+struct Right {
+    rule: PolicyRule,
+    /// What it is for: a sentence of its own, and one of each rule that it includes.
+    why: Vec<&'static str>,
+}
+
+impl Borrow<PolicyRule> for Right {
+    fn borrow(&self) -> &PolicyRule {
+        &self.rule
+    }
+}
+
 /// What one operator may do, by where.
 struct Rights {
     operator: &'static str,
     /// In the whole cluster.
-    cluster: Vec<PolicyRule>,
+    cluster: Vec<Right>,
     /// In the namespace that the chart is installed into.
-    here: Vec<PolicyRule>,
+    here: Vec<Right>,
     /// In namespaces of fixed names.
-    within: BTreeMap<&'static str, Vec<PolicyRule>>,
+    within: BTreeMap<&'static str, Vec<Right>>,
 }
 
-/// The role templates of all charts.
+/// The role templates of all charts, and the page that explains them.
 pub fn files() -> Result<BTreeMap<PathBuf, String>> {
-    all()
-        .iter()
-        .map(|rights| {
-            let file = Path::new("charts").join(rights.operator).join("templates/rbac.yaml");
-            Ok((file, rights.template()?))
-        })
-        .collect()
+    let mut files = BTreeMap::from([(PathBuf::from(page::FILE), page::page(&all()))]);
+    for rights in all() {
+        let file = Path::new("charts").join(rights.operator).join("templates/rbac.yaml");
+        files.insert(file, rights.template()?);
+    }
+    Ok(files)
 }
 
 fn all() -> [Rights; 3] {
@@ -61,16 +80,35 @@ fn all() -> [Rights; 3] {
 /// vdo-core makes no object but its Lease: it reads, and writes status.
 fn core() -> Rights {
     let ours = ["vdoconfigs", "vspherecloudconfigs", "compatibilityconfigs"];
-    let mut here = shared(CORE_MANAGER);
-    // Whether the other operators are alive.
-    here.push(named(rule(LEASES, &["leases"], READ), &[CPI_MANAGER, CSI_MANAGER]));
+    let mut here = shared(
+        CORE_MANAGER,
+        "Reads credentials of vCenters from Secrets, and their certificate authorities and the compatibility matrix from ConfigMaps.",
+    );
+    here.push(named(
+        rule(LEASES, &["leases"], READ, "Sees whether the other operators are alive."),
+        &[CPI_MANAGER, CSI_MANAGER],
+    ));
     Rights {
         operator: CORE_MANAGER,
         cluster: vec![
-            // Also those in other namespaces, which are told that they do not count.
-            rule(GROUP, &ours, READ),
-            rule(GROUP, &ours.map(|kind| format!("{kind}/status")), &["patch"]),
-            rule(CORE, &["nodes"], READ),
+            rule(
+                GROUP,
+                &ours,
+                READ,
+                "Follows what users write; an object in another namespace is told that it does not count.",
+            ),
+            rule(
+                GROUP,
+                &ours.map(|kind| format!("{kind}/status")),
+                &["patch"],
+                "Tells what it found and which gates are open.",
+            ),
+            rule(
+                CORE,
+                &["nodes"],
+                READ,
+                "Sees which nodes a cloud provider has initialised and which have a pod network.",
+            ),
         ],
         here,
         within: BTreeMap::new(),
@@ -81,24 +119,65 @@ fn core() -> Rights {
 fn cpi() -> Rights {
     let granted = cpi_operator::render::granted();
     let mut cluster = look_around();
-    cluster.push(rule(CORE, &["nodes"], READ));
-    cluster.push(named(rule(RBAC, &["clusterroles", "clusterrolebindings"], APPLY), &["vdo-cpi"]));
-    cluster.extend(granted.cluster);
+    cluster.push(rule(CORE, &["nodes"], READ, "Counts the nodes that the driver has initialised."));
+    cluster.push(named(
+        rule(
+            RBAC,
+            &["clusterroles", "clusterrolebindings"],
+            APPLY,
+            "Writes and removes what its driver may do in the cluster.",
+        ),
+        &["vdo-cpi"],
+    ));
+    cluster.extend(driver::granted(CPI, granted.cluster));
 
     let mut own = driver_namespace();
     own.extend([
-        named(rule(CORE, &["serviceaccounts"], APPLY), &["vdo-cpi"]),
-        named(rule("apps", &["daemonsets"], APPLY), &[cpi_operator::render::DAEMON_SET]),
-        named(rule(RBAC, &["roles", "rolebindings"], APPLY), &["vdo-cpi-credentials"]),
+        named(
+            rule(CORE, &["serviceaccounts"], APPLY, "Writes and removes the account of its driver."),
+            &["vdo-cpi"],
+        ),
+        named(
+            rule("apps", &["daemonsets"], APPLY, "Writes and removes the driver itself."),
+            &[cpi_operator::render::DAEMON_SET],
+        ),
+        named(
+            rule(
+                RBAC,
+                &["roles", "rolebindings"],
+                APPLY,
+                "Writes and removes what its driver may do in this namespace.",
+            ),
+            &["vdo-cpi-credentials"],
+        ),
     ]);
-    own.extend(granted.driver_namespace);
+    own.extend(driver::granted(CPI, granted.driver_namespace));
 
     let mut kube_system = vec![
-        named(rule(RBAC, &["roles", "rolebindings"], APPLY), &["vdo-cpi-lease"]),
-        named(rule(RBAC, &["rolebindings"], APPLY), &["vdo-cpi-authentication-reader"]),
-        named(rule(LEASES, &["leases"], READ), &[cpi_operator::render::LEASE]),
+        named(
+            rule(
+                RBAC,
+                &["roles", "rolebindings"],
+                APPLY,
+                "Lets the driver have its Lease here, under the name that every build of it uses, so that two never lead.",
+            ),
+            &["vdo-cpi-lease"],
+        ),
+        named(
+            rule(
+                RBAC,
+                &["rolebindings"],
+                APPLY,
+                "Binds its driver to the role extension-apiserver-authentication-reader of Kubernetes.",
+            ),
+            &["vdo-cpi-authentication-reader"],
+        ),
+        named(
+            rule(LEASES, &["leases"], READ, "Sees whether a pod of the driver leads."),
+            &[cpi_operator::render::LEASE],
+        ),
     ];
-    kube_system.extend(granted.kube_system);
+    kube_system.extend(driver::granted(CPI, granted.kube_system));
 
     Rights {
         operator: CPI_MANAGER,
@@ -107,8 +186,15 @@ fn cpi() -> Rights {
         within: BTreeMap::from([
             (CPI_NAMESPACE, own),
             (KUBE_SYSTEM, kube_system),
-            // The last look before CPI goes: is anything of CSI left?
-            (CSI_NAMESPACE, vec![rule(CORE, &["configmaps"], &["list"])]),
+            (
+                CSI_NAMESPACE,
+                vec![rule(
+                    CORE,
+                    &["configmaps"],
+                    &["list"],
+                    "Takes a last look, before CPI goes, whether anything of CSI is left.",
+                )],
+            ),
         ]),
     }
     .lean()
@@ -120,94 +206,183 @@ fn csi() -> Rights {
 
     let roles = ["vdo-csi-controller", "vdo-csi-node"];
     let granted = csi_operator::render::granted_rules();
+    let storage = "storage.k8s.io";
+    let volumes = "Sees volumes and snapshots, which keep the driver from being removed.";
     let mut cluster = look_around();
     cluster.extend([
-        named(rule(RBAC, &["clusterroles", "clusterrolebindings"], APPLY), &roles),
-        rule("storage.k8s.io", &["csidrivers"], FOLLOW),
-        named(rule("storage.k8s.io", &["csidrivers"], APPLY), &[CSI_DRIVER_NAME]),
-        rule("storage.k8s.io", &["csinodes"], READ),
-        // Volumes and snapshots keep the driver from being removed.
-        rule(CORE, &["persistentvolumes"], &["list"]),
-        rule("storage.k8s.io", &["volumeattachments"], &["list"]),
-        rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], &["list"]),
-        rule(CORE, &["nodes"], READ),
-        named(rule(CORE, &["namespaces"], &["get"]), &[KUBE_SYSTEM]),
-        named(rule(CRDS, &["customresourcedefinitions"], READ), &[TOPOLOGY_CRD, SNAPSHOT_CRD]),
+        named(
+            rule(RBAC, &["clusterroles", "clusterrolebindings"], APPLY, "Writes and removes what its driver may do in the cluster."),
+            &roles,
+        ),
+        rule(storage, &["csidrivers"], FOLLOW, "Sees what happens to the registration of its driver; a watch of all is not pinned by name."),
+        named(
+            rule(storage, &["csidrivers"], APPLY, "Writes and removes the registration of its driver."),
+            &[CSI_DRIVER_NAME],
+        ),
+        rule(storage, &["csinodes"], READ, "Counts the nodes that the driver has registered on."),
+        rule(CORE, &["persistentvolumes"], &["list"], volumes),
+        rule(storage, &["volumeattachments"], &["list"], volumes),
+        rule("snapshot.storage.k8s.io", &["volumesnapshotcontents"], &["list"], volumes),
+        rule(CORE, &["nodes"], READ, "Counts control-plane nodes, for the replicas of the controller, and nodes that the plug-in is wanted on."),
+        named(
+            rule(CORE, &["namespaces"], &["get"], "Makes the id of the cluster from the UID of kube-system, where none was recorded."),
+            &[KUBE_SYSTEM],
+        ),
+        named(
+            rule(CRDS, &["customresourcedefinitions"], READ, "Sees whether the syncer has made the CRD that node plug-ins need, and whether snapshots can be taken here."),
+            &[TOPOLOGY_CRD, SNAPSHOT_CRD],
+        ),
     ]);
-    cluster.extend(granted.cluster);
+    cluster.extend(driver::granted(CSI, granted.cluster));
 
     let mut own = driver_namespace();
     own.extend([
-        named(rule(CORE, &["serviceaccounts"], APPLY), &[CONTROLLER, NODE]),
-        rule(CORE, &["services"], FOLLOW),
-        named(rule(CORE, &["services"], APPLY), &[CONTROLLER]),
-        named(rule("apps", &["deployments"], APPLY), &[CONTROLLER]),
-        named(rule("apps", &["daemonsets"], APPLY), &[NODE]),
-        named(rule(RBAC, &["roles", "rolebindings"], APPLY), &roles),
+        named(
+            rule(CORE, &["serviceaccounts"], APPLY, "Writes and removes the accounts of its driver."),
+            &[CONTROLLER, NODE],
+        ),
+        rule(CORE, &["services"], FOLLOW, "Sees what happens to the Service of the controller's metrics."),
+        named(rule(CORE, &["services"], APPLY, "Writes and removes that Service."), &[CONTROLLER]),
+        named(rule("apps", &["deployments"], APPLY, "Writes and removes the controller."), &[CONTROLLER]),
+        named(rule("apps", &["daemonsets"], APPLY, "Writes and removes the node plug-in."), &[NODE]),
+        named(
+            rule(
+                RBAC,
+                &["roles", "rolebindings"],
+                APPLY,
+                "Writes and removes what its driver may do in this namespace.",
+            ),
+            &roles,
+        ),
     ]);
-    own.extend(granted.namespaced);
+    own.extend(driver::granted(CSI, granted.namespaced));
 
     let mut here = driver_operator(CSI_MANAGER, CSI);
-    // The record of the cluster id is made once, by a plain create, so that it never overwrites an earlier one.
-    here.push(rule(CORE, &["configmaps"], &["create"]));
+    here.push(rule(
+        CORE,
+        &["configmaps"],
+        &["create"],
+        "Records the id of the cluster once, by a plain create, so that it never overwrites an earlier one; no name can pin that.",
+    ));
     Rights { operator: CSI_MANAGER, cluster, here, within: BTreeMap::from([(CSI_NAMESPACE, own)]) }.lean()
 }
 
 /// What every operator does in the operators' namespace: its Lease, its events, its reading of settings.
-fn shared(operator: &str) -> Vec<PolicyRule> {
+fn shared(operator: &str, settings: &'static str) -> Vec<Right> {
     vec![
-        rule(CORE, &["secrets", "configmaps"], FOLLOW),
-        rule(LEASES, &["leases"], &["create"]),
-        named(rule(LEASES, &["leases"], &["get", "update"]), &[operator]),
-        rule("events.k8s.io", &["events"], &["create"]),
+        rule(CORE, &["secrets", "configmaps"], FOLLOW, settings),
+        rule(
+            LEASES,
+            &["leases"],
+            &["create"],
+            "Makes the Lease by which one replica leads; no name can pin a plain create.",
+        ),
+        named(
+            rule(LEASES, &["leases"], &["get", "update"], "Takes that Lease, renews it and gives it up."),
+            &[operator],
+        ),
+        rule("events.k8s.io", &["events"], &["create"], "Tells what it did and what went wrong as events."),
     ]
 }
 
 /// What a driver operator does there besides.
-fn driver_operator(operator: &str, driver: &str) -> Vec<PolicyRule> {
-    let mut rules = shared(operator);
+fn driver_operator(operator: &str, driver: &str) -> Vec<Right> {
+    let mut rules = shared(
+        operator,
+        "Reads credentials of vCenters and the journal of its driver from Secrets, and certificate authorities from ConfigMaps.",
+    );
     rules.extend([
-        // Whether VDO itself is being taken away.
-        rule(CORE, &["namespaces"], &["get"]),
-        // Finalizers are written to the object itself.
-        rule(GROUP, &["vdoconfigs"], &["get", "list", "watch", "patch"]),
-        rule(GROUP, &["vdoconfigs/status"], &["patch"]),
-        rule(GROUP, &["vspherecloudconfigs"], READ),
-        // The journal is made by a plain create, so that it never overwrites another; no name can pin that.
-        rule(CORE, &["secrets"], &["create"]),
-        named(rule(CORE, &["secrets"], &["get", "update"]), &[&journal(driver)]),
+        rule(CORE, &["namespaces"], &["get"], "Sees whether VDO itself is being taken away, which takes no driver along."),
+        rule(
+            GROUP,
+            &["vdoconfigs"],
+            &["get", "list", "watch", "patch"],
+            "Follows what is wanted, and writes the finalizer that keeps the object until its driver is removed.",
+        ),
+        rule(GROUP, &["vdoconfigs/status"], &["patch"], "Tells how far its driver is."),
+        rule(GROUP, &["vspherecloudconfigs"], READ, "Reads which vCenters there are and what vdo-core has verified about them."),
+        rule(
+            CORE,
+            &["secrets"],
+            &["create"],
+            "Makes the journal by a plain create, so that it never overwrites another; no name can pin that.",
+        ),
+        named(
+            rule(CORE, &["secrets"], &["get", "update"], "Keeps the journal of what is installed and what is being rolled out."),
+            &[&journal(driver)],
+        ),
     ]);
     rules
 }
 
 /// What a driver operator reads in the whole cluster: its own roles, and other installations of its driver.
-fn look_around() -> Vec<PolicyRule> {
+fn look_around() -> Vec<Right> {
     vec![
-        named(rule(CRDS, &["customresourcedefinitions"], &["get"]), &[VDOCONFIG_CRD]),
-        rule(RBAC, &["roles", "rolebindings", "clusterroles", "clusterrolebindings"], FOLLOW),
-        rule("apps", &["daemonsets", "deployments"], &["list"]),
-        named(rule("config.openshift.io", &["infrastructures"], &["get"]), &["cluster"]),
+        named(
+            rule(
+                CRDS,
+                &["customresourcedefinitions"],
+                &["get"],
+                "Sees whether a VDOConfig goes only because its CRD does, which takes no driver along.",
+            ),
+            &[VDOCONFIG_CRD],
+        ),
+        rule(
+            RBAC,
+            &["roles", "rolebindings", "clusterroles", "clusterrolebindings"],
+            FOLLOW,
+            "Sees what happens to the roles and bindings of its driver; a watch of all is not pinned by name.",
+        ),
+        rule(
+            "apps",
+            &["daemonsets", "deployments"],
+            &["list"],
+            "Looks for installations of the driver by others, before its first write.",
+        ),
+        named(
+            rule(
+                "config.openshift.io",
+                &["infrastructures"],
+                &["get"],
+                "Sees whether this is OpenShift on vSphere, which brings drivers of its own.",
+            ),
+            &["cluster"],
+        ),
     ]
 }
 
 /// What a driver operator does in its driver's namespace, whichever the driver.
-fn driver_namespace() -> Vec<PolicyRule> {
+fn driver_namespace() -> Vec<Right> {
     vec![
-        rule(CORE, &["secrets", "configmaps"], FREELY),
-        rule(CORE, &["serviceaccounts"], FOLLOW),
-        rule("apps", &["daemonsets", "deployments"], FOLLOW),
-        // Deleted when they bear the token of an account that is gone; the names are the controllers' own.
-        rule(CORE, &["pods"], &["list", "watch", "delete"]),
+        rule(
+            CORE,
+            &["secrets", "configmaps"],
+            FREELY,
+            "Writes and removes the driver's configuration and credentials, whose names carry digests and cannot be pinned.",
+        ),
+        rule(CORE, &["serviceaccounts"], FOLLOW, "Sees what happens to the driver's accounts."),
+        rule(
+            "apps",
+            &["daemonsets", "deployments"],
+            FOLLOW,
+            "Sees what happens to the driver's workloads, and whether they work.",
+        ),
+        rule(
+            CORE,
+            &["pods"],
+            &["list", "watch", "delete"],
+            "Deletes pods of the driver that bear the token of an account that was made anew; their names are the controllers' own.",
+        ),
     ]
 }
 
 impl Rights {
     /// The same rights without rules that others include already.
     fn lean(mut self) -> Self {
-        self.cluster = lean(self.cluster, &[]);
-        self.here = lean(self.here, &self.cluster);
+        self.cluster = lean(self.cluster, &mut []);
+        self.here = lean(self.here, &mut self.cluster);
         for rules in self.within.values_mut() {
-            *rules = lean(std::mem::take(rules), &self.cluster);
+            *rules = lean(std::mem::take(rules), &mut self.cluster);
         }
         self
     }
@@ -227,7 +402,7 @@ impl Rights {
             text = text.replace("@rules", &rules(held)?);
         }
         // A chart value names these Secrets; an empty list would mean all of them.
-        let pinned = named(rule(CORE, &["secrets"], READ), &["@names"]);
+        let pinned = credentials(&["@names"]);
         let names = "{{ toJson . }}";
         text += "{{- with .Values.global.credentials.kubeSystemSecrets }}\n";
         text += &granting("Role", &format!("{operator}-credentials"), Some(KUBE_SYSTEM), operator)
@@ -253,33 +428,52 @@ fn granting(kind: &str, name: &str, namespace: Option<&str>, operator: &str) -> 
     )
 }
 
-fn rules(rules: &[PolicyRule]) -> Result<String> {
+fn rules(rights: &[Right]) -> Result<String> {
+    let rules: Vec<&PolicyRule> = rights.iter().map(|right| &right.rule).collect();
     Ok(yaml(&serde_json::to_value(rules)?))
 }
 
-fn rule<S: AsRef<str>>(group: &str, resources: &[S], verbs: &[&str]) -> PolicyRule {
-    PolicyRule {
+/// What an operator may do in `kube-system` with the Secrets that a chart value names.
+fn credentials(names: &[&str]) -> Right {
+    named(
+        rule(CORE, &["secrets"], READ, "Reads credentials that were left there for the drivers before VDO."),
+        names,
+    )
+}
+
+fn rule<S: AsRef<str>>(group: &str, resources: &[S], verbs: &[&str], why: &'static str) -> Right {
+    let rule = PolicyRule {
         api_groups: Some(vec![group.to_owned()]),
         resources: Some(resources.iter().map(|resource| resource.as_ref().to_owned()).collect()),
         verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
         ..PolicyRule::default()
-    }
+    };
+    Right { rule, why: vec![why] }
 }
 
-fn named(rule: PolicyRule, names: &[&str]) -> PolicyRule {
-    PolicyRule { resource_names: Some(names.iter().map(|&name| name.to_owned()).collect()), ..rule }
+fn named(mut right: Right, names: &[&str]) -> Right {
+    right.rule.resource_names = Some(names.iter().map(|&name| name.to_owned()).collect());
+    right
 }
 
-/// The rules that neither `above` nor the other ones include.
-fn lean(rules: Vec<PolicyRule>, above: &[PolicyRule]) -> Vec<PolicyRule> {
+/// The rules that neither `above` nor the other ones include. What includes another says what that was for, too.
+fn lean(rules: Vec<Right>, above: &mut [Right]) -> Vec<Right> {
     let mut kept = rules;
     let mut at = 0;
     while at < kept.len() {
-        let rule = kept.remove(at);
-        let included = atoms(&rule).iter().all(|atom| holds(&kept, atom) || holds(above, atom));
-        if !included {
-            kept.insert(at, rule);
+        let right = kept.remove(at);
+        let atoms = atoms(&right);
+        if !atoms.iter().all(|atom| holds(&kept, atom) || holds(above, atom)) {
+            kept.insert(at, right);
             at += 1;
+            continue;
+        }
+        for includes in kept.iter_mut().chain(above.iter_mut()) {
+            if atoms.iter().any(|atom| holds(std::slice::from_ref(includes), atom)) {
+                let new = right.why.iter().filter(|why| !includes.why.contains(why)).copied();
+                let new: Vec<_> = new.collect();
+                includes.why.extend(new);
+            }
         }
     }
     kept
@@ -294,7 +488,8 @@ struct Atom<'a> {
     name: Option<&'a str>,
 }
 
-fn atoms(rule: &PolicyRule) -> Vec<Atom<'_>> {
+fn atoms<R: Borrow<PolicyRule>>(rule: &R) -> Vec<Atom<'_>> {
+    let rule = rule.borrow();
     let names: Vec<Option<&str>> = match rule.resource_names.as_deref() {
         None | Some([]) => vec![None],
         Some(names) => names.iter().map(|name| Some(name.as_str())).collect(),
@@ -311,9 +506,9 @@ fn atoms(rule: &PolicyRule) -> Vec<Atom<'_>> {
 }
 
 /// Whether one of the rules includes this right, as the API server reckons before it lets a role be written.
-fn holds(rules: &[PolicyRule], atom: &Atom<'_>) -> bool {
+fn holds<R: Borrow<PolicyRule>>(rules: &[R], atom: &Atom<'_>) -> bool {
     let among = |list: &Option<Vec<String>>, word: &str| list.iter().flatten().any(|it| it == word);
-    rules.iter().any(|rule| {
+    rules.iter().map(Borrow::borrow).any(|rule| {
         let any_name = rule.resource_names.as_ref().is_none_or(Vec::is_empty);
         among(&rule.api_groups, atom.group)
             && among(&rule.resources, atom.resource)

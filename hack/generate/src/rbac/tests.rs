@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
@@ -5,8 +6,12 @@ use serde_json::Value;
 use super::*;
 use crate::root;
 
-fn every_rule(rights: &Rights) -> Vec<&PolicyRule> {
+fn every_right(rights: &Rights) -> Vec<&Right> {
     rights.cluster.iter().chain(&rights.here).chain(rights.within.values().flatten()).collect()
+}
+
+fn every_rule(rights: &Rights) -> Vec<&PolicyRule> {
+    every_right(rights).into_iter().map(|right| &right.rule).collect()
 }
 
 /// Whether the operator holds this right there; `None` is the whole cluster.
@@ -146,23 +151,104 @@ fn an_operator_may_not_apply_what_it_does_not_render() {
 
 #[test]
 fn a_right_to_one_name_includes_neither_another_nor_all() {
-    let held = [named(rule(CORE, &["secrets"], &["get"]), &["a", "b"])];
+    let held = [named(rule(CORE, &["secrets"], &["get"], "."), &["a", "b"])];
     let atom = |name| Atom { group: CORE, resource: "secrets", verb: "get", name };
     assert!(holds(&held, &atom(Some("a"))) && holds(&held, &atom(Some("b"))));
     assert!(!holds(&held, &atom(Some("c"))) && !holds(&held, &atom(None)));
     assert!(!holds(&held, &Atom { verb: "list", ..atom(Some("a")) }));
     assert!(!holds(&held, &Atom { group: "apps", ..atom(Some("a")) }));
     assert!(!holds(&held, &Atom { resource: "secrets/x", ..atom(Some("a")) }));
-    let all = [rule(CORE, &["secrets"], &["get"])];
+    let all = [rule(CORE, &["secrets"], &["get"], ".")];
     assert!(holds(&all, &atom(Some("a"))) && holds(&all, &atom(None)));
 }
 
 #[test]
-fn a_rule_that_others_include_is_left_out_once() {
-    let narrow = rule(CORE, &["nodes"], &["get"]);
-    let wide = rule(CORE, &["nodes"], READ);
-    let kept = lean(vec![narrow.clone(), wide.clone(), wide.clone()], &[]);
-    assert_eq!(kept.as_slice(), std::slice::from_ref(&wide));
-    assert_eq!(lean(vec![narrow.clone()], &[wide]), []);
-    assert_eq!(lean(vec![narrow.clone()], &[]), [narrow]);
+fn a_rule_that_others_include_is_left_out_once_and_its_reason_stays() {
+    let narrow = rule(CORE, &["nodes"], &["get"], "Looks.");
+    let wide = rule(CORE, &["nodes"], READ, "Follows.");
+    let kept = lean(vec![narrow.clone(), wide.clone(), wide.clone()], &mut []);
+    let both = Right { why: vec!["Follows.", "Looks."], ..wide.clone() };
+    assert_eq!(kept, std::slice::from_ref(&both));
+    let mut above = [wide];
+    assert_eq!(lean(vec![narrow.clone()], &mut above), []);
+    assert_eq!(above, [both]);
+    assert_eq!(lean(vec![narrow.clone()], &mut []), [narrow]);
+}
+
+#[test]
+fn every_rule_of_an_operator_says_what_it_is_for() {
+    let mut count = 0;
+    for rights in all() {
+        for right in every_right(&rights) {
+            count += 1;
+            let sentences = right.why.iter().all(|why| why.len() > 20 && why.ends_with('.'));
+            assert!(!right.why.is_empty() && sentences, "{}: {right:?}", rights.operator);
+        }
+    }
+    println!("{count} rules");
+    assert!(count > 60, "{count}");
+}
+
+/// The table of what drivers need is written by hand; what is granted is not.
+#[test]
+fn what_a_driver_needs_is_what_it_is_granted_and_every_account_of_it_says_so() {
+    let mut used = BTreeSet::new();
+    let cpi_granted = cpi_operator::render::granted();
+    let csi_granted = csi_operator::render::granted_rules();
+    for (driver, granted) in [
+        (CPI, [cpi_granted.cluster, cpi_granted.driver_namespace, cpi_granted.kube_system].concat()),
+        (CSI, [csi_granted.cluster, csi_granted.namespaced].concat()),
+    ] {
+        for rule in granted {
+            let need =
+                driver::need(driver, &rule).unwrap_or_else(|| panic!("{driver}: nobody says why {rule:?}"));
+            used.insert((driver, need.verbs, need.resources));
+        }
+    }
+    assert_eq!(used.len(), driver::NEEDS.len(), "a reason for a rule that is not granted");
+
+    let key = |rule: &PolicyRule| serde_json::to_string(rule).unwrap();
+    for (folder, account) in [
+        ("cpi-operator/tests/snapshots", "vdo-cpi"),
+        ("csi-operator/tests/golden", "vsphere-csi-controller"),
+        ("csi-operator/tests/golden", "vsphere-csi-node"),
+    ] {
+        let objects = rendered(folder);
+        // A role of Kubernetes itself is bound and not rendered.
+        let mut found = BTreeSet::new();
+        let bindings = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding"));
+        for binding in bindings.filter(|binding| binding["subjects"][0]["name"] == account) {
+            for role in objects.iter().filter(|role| {
+                role["kind"] == binding["roleRef"]["kind"]
+                    && role["metadata"]["name"] == binding["roleRef"]["name"]
+                    && role["metadata"]["namespace"] == binding["metadata"]["namespace"]
+            }) {
+                for rule in role["rules"].as_array().unwrap() {
+                    let place = role["metadata"]["namespace"].as_str().map(str::to_owned);
+                    found.insert((place, key(&serde_json::from_value(rule.clone()).unwrap())));
+                }
+            }
+        }
+        let told = driver::accounts().into_iter().find(|told| told.name == account).unwrap();
+        let mut shown = BTreeSet::new();
+        for (place, rights) in told.places {
+            shown.extend(rights.iter().map(|right| (place.map(str::to_owned), key(&right.rule))));
+        }
+        if account == "vdo-cpi" {
+            shown.retain(|(_, rule)| !rule.contains("extension-apiserver-authentication"));
+        }
+        assert_eq!(shown, found, "{account}");
+    }
+}
+
+#[test]
+fn the_page_has_a_row_for_every_rule() {
+    let text = page::page(&all());
+    let rules: usize = all().iter().map(|rights| every_right(rights).len()).sum();
+    let accounts = driver::accounts();
+    let granted: usize = accounts.iter().flat_map(|account| account.places.values()).map(Vec::len).sum();
+    // And one for the Secrets that a chart value names.
+    let rows = text.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, rules + granted + 1);
+    println!("{rules} rules of operators, {granted} of drivers");
 }

@@ -1,0 +1,63 @@
+//! Which tests there are, by name: tables that name one are checked against the source.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Every test of the workspace, as `binary::test`.
+pub fn tests() -> BTreeSet<String> {
+    let root = crate::root().unwrap();
+    let mut found = BTreeSet::new();
+    for folder in ["crates", "e2e", "hack"] {
+        tests_below(&root.join(folder), &mut found);
+    }
+    found
+}
+
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_below(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.extend(tests_in(&text).map(|name| format!("{}::{name}", binary(&path))));
+        }
+    }
+}
+
+/// The test binary that a source file is part of.
+fn binary(path: &Path) -> String {
+    let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+    let at = parts.iter().rposition(|part| ["src", "tests"].contains(part)).unwrap_or_default();
+    match parts[at] {
+        "tests" => parts[at + 1].trim_end_matches(".rs").to_owned(),
+        _ => parts[at.saturating_sub(1)].replace('-', "_"),
+    }
+}
+
+fn tests_in(text: &str) -> impl Iterator<Item = &str> {
+    let mut marked = false;
+    text.lines().filter_map(move |line| {
+        let line = line.trim_start();
+        marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let name = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
+        let name = name.filter(|_| marked)?.split('(').next();
+        marked = false;
+        name
+    })
+}
+
+#[test]
+fn a_source_file_is_told_which_test_binary_it_is_part_of() {
+    for (path, name) in [
+        ("/w/crates/vdo-plan/src/order/tests.rs", "vdo_plan"),
+        ("/w/crates/vdo-plan/tests/driver.rs", "driver"),
+        ("/w/e2e/tests/daytwo/house.rs", "daytwo"),
+    ] {
+        assert_eq!(binary(Path::new(path)), name);
+    }
+    let text =
+        "#[test]\nfn one() {}\nfn helper() {}\n  #[tokio::test(start_paused = true)]\n  async fn two() {";
+    assert_eq!(tests_in(text).collect::<Vec<_>>(), ["one", "two"]);
+}
