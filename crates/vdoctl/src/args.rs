@@ -54,6 +54,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Says of each node how far it is, and what is wrong with it. Exit code 0: nothing is; 1: something is.
     Nodes(NodesArgs),
+    /// Says what the next pass of the operators would change: objects and fields, and nothing that a Secret holds.
+    ///
+    /// Only reads. Exit code 0: nothing would be changed; 1: something would; 2: it could not be read, or not all of it.
+    Plan(PlanArgs),
     /// Prints the versions of this program, of the operators, of the cluster and of the drivers.
     Version(VersionArgs),
     /// Lets go of VDOConfigs that nobody is left to finish: takes VDO's finalizers off. The drivers stay as they are.
@@ -144,6 +148,17 @@ pub struct NodesArgs {
     /// Prints more columns, or the answer for programs.
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<NodesFormat>,
+}
+
+/// How to answer.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// Prints the answer for programs, with every field.
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Lists every field of new objects, and the marks of the revision.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// How to answer.

@@ -2,8 +2,9 @@
 //!
 //! Start with [`args`] (what can be asked, and [`called`]: under which name) and [`run`](run::run). [`render`] shows
 //! offline what an operator would apply. [`connect`] finds a cluster, [`observe`] reads it, [`seen`] sums it up, [`next`]
-//! says what to do, [`screen`] draws it and [`watch`] keeps it current; [`nodes`] is the same for each node. [`explain`]
-//! looks a reason up, [`release`] lets go of what no operator is left to finish, [`completion`] is for shells.
+//! says what to do, [`screen`] draws it and [`watch`] keeps it current; [`nodes`] is the same for each node, and
+//! [`plan`] says what the operators would change. [`explain`] looks a reason up, [`release`] lets go of what no operator is
+//! left to finish, [`completion`] is for shells.
 //! [`look`], [`page`], [`terminal`] and [`progress`] are how answers are shown, [`bundle`] reads the objects of a file,
 //! [`yaml`] reads and writes YAML.
 //!
@@ -23,6 +24,7 @@ pub mod next;
 pub mod nodes;
 pub mod observe;
 pub mod page;
+pub mod plan;
 pub mod progress;
 pub mod release;
 pub mod render;

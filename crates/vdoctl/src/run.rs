@@ -8,10 +8,11 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use vdo_plan::Reading;
 use vdo_runtime::Cluster;
+use vdo_runtime::clock::wall;
 
 use crate::args::{
-    Args, Colour, Command, Format, NodesArgs, NodesFormat, Place, ReleaseArgs, RenderArgs, Shell, StatusArgs,
-    VersionArgs,
+    Args, Colour, Command, Format, NodesArgs, NodesFormat, Place, PlanArgs, ReleaseArgs, RenderArgs, Shell,
+    StatusArgs, VersionArgs,
 };
 use crate::bundle::Bundle;
 use crate::called::Called;
@@ -19,6 +20,8 @@ use crate::connect::connect;
 use crate::look::{Look, Surface};
 use crate::nodes::list::{self, Columns};
 use crate::nodes::{self, NodesReport};
+use crate::plan::list::Detail;
+use crate::plan::{self, PlanReport};
 use crate::progress::Progress;
 use crate::release::{self, Found, Intent};
 use crate::render::{self, Request, Secrets};
@@ -47,6 +50,7 @@ pub async fn run(called: Called, args: Args) -> Result<Answer> {
         Command::Explain { reason } => explain(called, &reason),
         Command::Status(args) => status(called, &place, color, args).await,
         Command::Nodes(args) => nodes(called, &place, color, args).await,
+        Command::Plan(args) => plan(&place, color, args).await,
         Command::Release(args) => let_go(called, &place, args).await,
         Command::Version(args) => version(&place, args).await,
         Command::Completion { shell } => complete(called, shell),
@@ -177,11 +181,7 @@ async fn nodes(called: Called, place: &Place, color: Colour, args: NodesArgs) ->
     for finding in &mut report.findings {
         finding.remedy = called.spoken(&finding.remedy);
     }
-    // What reads a file or a pipe goes by lines.
-    let look = match terminal::out() {
-        Surface::Terminal => terminal::look(color),
-        Surface::Elsewhere => Look { width: usize::MAX, ..terminal::look(color) },
-    };
+    let look = by_lines(color);
     let text = match args.output {
         Some(NodesFormat::Json) => formatted(&report, Format::Json)?,
         Some(NodesFormat::Yaml) => formatted(&report, Format::Yaml)?,
@@ -192,6 +192,30 @@ async fn nodes(called: Called, place: &Place, color: Colour, args: NodesArgs) ->
     // What was not read may be what is wrong.
     anyhow::ensure!(!report.ok || report.unread.is_empty(), report.unread.join("; "));
     Ok(if report.ok { Answer::Yes } else { Answer::No })
+}
+
+async fn plan(place: &Place, color: Colour, args: PlanArgs) -> Result<Answer> {
+    let progress = Progress::default();
+    progress.say("asking the API server");
+    let work =
+        async { plan::observe::report(&connect(place).await?, &place.namespace, wall(), &progress).await };
+    let report: PlanReport = patiently(&progress, work).await?;
+    let detail = if args.all { Detail::All } else { Detail::Usual };
+    match args.output {
+        Some(format) => print(&formatted(&report, format)?)?,
+        None => print(&plan::list::draw(&report, detail, by_lines(color)))?,
+    }
+    // What was not read may be what changes.
+    anyhow::ensure!(!report.partial, "not everything that decides could be read");
+    Ok(if report.changes { Answer::No } else { Answer::Yes })
+}
+
+/// What reads a file or a pipe goes by lines.
+fn by_lines(color: Colour) -> Look {
+    match terminal::out() {
+        Surface::Terminal => terminal::look(color),
+        Surface::Elsewhere => Look { width: usize::MAX, ..terminal::look(color) },
+    }
 }
 
 async fn version(place: &Place, args: VersionArgs) -> Result<Answer> {
