@@ -23,6 +23,7 @@ mod pages;
 mod rbac;
 #[cfg(test)]
 mod sources;
+mod threats;
 mod values;
 mod yaml;
 
@@ -35,6 +36,7 @@ fn all() -> Result<BTreeMap<PathBuf, String>> {
     files.extend(docs::files());
     files.extend(bad_input::files()?);
     files.extend(pages::files()?);
+    files.extend(threats::files()?);
     for crd in vdo_api::crd::all() {
         let text = yaml(&serde_json::to_value(&crd)?);
         let name = format!("{}.yaml", crd.spec.names.plural);
