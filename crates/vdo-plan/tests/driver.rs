@@ -429,6 +429,28 @@ fn a_roll_out_that_never_works_goes_back_says_why_and_is_tried_again_only_when_a
 }
 
 #[test]
+fn why_a_roll_out_failed_is_on_record_before_the_first_object_goes_back() {
+    let mut world = World::new();
+    world.settle();
+    let new = revision("1.37.0", "a", "p");
+    world.open_gate("1.37.0");
+    world.wanted = new.clone();
+    world.broken = Some((new.key.id.clone(), "pod vdo-cpi-x: ImagePullBackOff".to_owned()));
+    world.settle();
+    world.scene.now = "2026-01-01T00:10:01Z".parse().unwrap();
+    assert_eq!(world.pass().deeds, []);
+    assert_eq!(world.record().attempt.unwrap().failure, "pod vdo-cpi-x: ImagePullBackOff");
+
+    // The process dies between its objects and its report, and the next one sees what goes back.
+    let status = world.scene.config.status.clone();
+    assert_ne!(world.pass().deeds, []);
+    world.scene.config.status = status;
+    world.broken = Some((new.key.id, "the workload is not updated yet".to_owned()));
+    world.settle();
+    assert_eq!(world.record().refused[0].message, "pod vdo-cpi-x: ImagePullBackOff");
+}
+
+#[test]
 fn an_edit_in_the_middle_of_a_roll_out_wins() {
     let mut world = World::new();
     world.settle();

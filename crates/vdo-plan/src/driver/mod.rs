@@ -383,7 +383,13 @@ impl Plan {
         let watched = attempted.or(installed);
         let watched = watched.and_then(|key| scene.journal.revision(&key.id));
         let health = watched.map(|revision| judge.health(revision));
-        let deeds = deeds::deeds(scene, judge, &decision, rendered, record, seen.quiet || !free);
+        // Once objects have gone back nobody sees any more what was wrong, so that is written down before the first does.
+        let goes_back = matches!(decision.step, order::Step::Apply { why: order::Why::Back, .. });
+        let deeds = if goes_back && status::is_untold(scene, health.as_ref()) {
+            Vec::new()
+        } else {
+            deeds::deeds(scene, judge, &decision, rendered, record, seen.quiet || !free)
+        };
         let restarts = restart::restarts(scene, &decision, seen.installed, seen.quiet || !deeds.is_empty());
         let mends = repair::is_under_way(scene, &decision, seen.installed, &restarts);
         let stands = mends && record.ready && scene.repair != Repair::Late;

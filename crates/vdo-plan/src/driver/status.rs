@@ -172,6 +172,12 @@ fn installed(scene: &Scene, stored: &DriverRecord, record: &Record<Release, Stri
     }))
 }
 
+/// Whether it is seen why the roll-out failed, and not on record yet.
+pub(super) fn is_untold(scene: &Scene, health: Option<&Health>) -> bool {
+    let is_seen = health.and_then(Health::missing).is_some_and(|missing| !missing.is_empty());
+    is_seen && stored(scene).attempt.is_some_and(|attempt| attempt.failure.is_empty())
+}
+
 /// The claim. One that was there keeps its time and its deadline: a deadline that moved would never pass.
 fn attempt(
     scene: &Scene,
