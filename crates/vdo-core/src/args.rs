@@ -1,5 +1,7 @@
 //! Settings of the program: what was typed, and what is meant.
 
+use std::time::Duration;
+
 use clap::Parser;
 use vdo_runtime::settings::Settings;
 
@@ -10,4 +12,15 @@ pub struct Args {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub shared: Settings,
+
+    /// Seconds between two writes of a VDOConfig's status in which only words or counts are new.
+    #[arg(long, env = "VDO_STATUS_INTERVAL_SECONDS", default_value_t = 10)]
+    pub status_interval_seconds: u64,
+}
+
+impl Args {
+    /// How often words and counts alone are written.
+    pub fn status_interval(&self) -> Duration {
+        Duration::from_secs(self.status_interval_seconds)
+    }
 }

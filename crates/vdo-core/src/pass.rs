@@ -446,7 +446,7 @@ async fn report(
         return Ok(None);
     }
     let since = written.as_deref().copied().flatten().map(|at| now.duration_since(at));
-    let wait = news.wait(since);
+    let wait = news.wait(since, ctx.args.status_interval());
     if !wait.is_zero() {
         return Ok(Some(wait));
     }

@@ -162,7 +162,8 @@ impl Operator {
 
     /// When its last write came.
     pub fn last_write(&self) -> Option<Timestamp> {
-        self.proxy.writes().last().map(|write| write.at)
+        let numbered = |it: &&Record| it.request.kind == Kind::Write && it.number.is_some();
+        self.proxy.look(|records| records.iter().rfind(numbered).map(|write| write.at))
     }
 
     /// Whether it may write whatever it wants to: it runs, leads, and waits for no request of its own past.
@@ -173,10 +174,9 @@ impl Operator {
                 let back = lock(&self.process).back;
                 back.and_then(|back| self.leads_since(Some(back)))
             }
-            Place::Lost => {
-                let records = self.proxy.records();
+            Place::Lost => self.proxy.look(|records| {
                 records.iter().rfind(|it| it.outcome == Outcome::Dropped).map(|it| it.at)
-            }
+            }),
         };
         let passed =
             |since: Timestamp| Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
@@ -191,7 +191,7 @@ impl Operator {
                 && matches!(it.server, Server::Answered(200 | 201))
                 && after.is_none_or(|after| it.at > after)
         };
-        self.proxy.records().iter().find(is_lease).map(|it| it.at)
+        self.proxy.look(|records| records.iter().find(is_lease).map(|it| it.at))
     }
 
     /// The end of what it has printed.

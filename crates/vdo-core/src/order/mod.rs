@@ -40,14 +40,12 @@ pub enum News {
     Facts,
 }
 
-/// How often words and counts alone are written.
-const WORDS: Duration = Duration::from_secs(10);
-
 impl News {
-    /// How long this has to wait, `since` the last write of this process. Facts never do.
-    pub fn wait(self, since: Option<Duration>) -> Duration {
+    /// How long this has to wait, `since` the last write of this process, if words are written no more often than each
+    /// `interval`. Facts never wait.
+    pub fn wait(self, since: Option<Duration>, interval: Duration) -> Duration {
         match self {
-            News::Words => since.map_or(Duration::ZERO, |since| WORDS.saturating_sub(since)),
+            News::Words => since.map_or(Duration::ZERO, |since| interval.saturating_sub(since)),
             News::None | News::Facts => Duration::ZERO,
         }
     }

@@ -95,7 +95,7 @@ fn words_are_written_at_most_every_ten_seconds_and_facts_at_once() {
         (News::Facts, Some(0), 0),
         (News::None, Some(0), 0),
     ] {
-        assert_eq!(news.wait(since.map(seconds)), seconds(expected), "{news:?} {since:?}");
+        assert_eq!(news.wait(since.map(seconds), seconds(10)), seconds(expected), "{news:?} {since:?}");
     }
 }
 
@@ -110,7 +110,7 @@ fn a_thousand_changes_of_a_count_make_few_writes_and_none_is_lost() {
         new.nodes.as_mut().unwrap().expected = 10_000;
         stored.nodes.as_mut().unwrap().expected = 10_000;
         let news = new.news(&stored);
-        let wait = news.wait(written.map(|at| now - at));
+        let wait = news.wait(written.map(|at| now - at), Duration::from_secs(10));
         due = (news != News::None).then_some(now + wait);
         if due == Some(now) {
             (stored, written, due) = (new, Some(now), None);

@@ -174,6 +174,11 @@ impl FaultProxy {
         self.shared.look(<[Record]>::to_vec)
     }
 
+    /// Looks at all records so far, and copies none.
+    pub fn look<T>(&self, look: impl FnOnce(&[Record]) -> T) -> T {
+        self.shared.look(look)
+    }
+
     /// The numbered writes so far.
     pub fn writes(&self) -> Vec<Record> {
         let numbered = |record: &&Record| record.request.kind == Kind::Write && record.number.is_some();
