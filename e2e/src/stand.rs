@@ -70,7 +70,7 @@ pub fn helm(bed: &Bed, args: &[&str]) -> Result<String> {
 }
 
 /// The chart with its parts put together, in a folder of the bed: nothing is written into the checkout.
-fn built_chart(bed: &Bed) -> Result<PathBuf> {
+pub fn built_chart(bed: &Bed) -> Result<PathBuf> {
     let folder = bed.path("tmp/charts");
     if !folder.exists() {
         copy(&checkout("charts"), &folder)?;
@@ -125,15 +125,19 @@ pub fn apply_secret(bed: &Bed, user: &str, password: &str) {
         .unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-/// Applies the authority of the first vCenter's certificate, as ConfigMap `vcenter-ca`.
-pub fn apply_authority(bed: &Bed) {
+/// The authority of the first vCenter's certificate, as ConfigMap `vcenter-ca`.
+pub fn authority(bed: &Bed) -> Value {
     let vcenter = bed.vcenter(1);
     let ca = fs::read_to_string(&vcenter.ca).unwrap_or_else(|error| panic!("{error:#}"));
-    let map = json!({
+    json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vcenter-ca", "namespace": NAMESPACE},
         "data": {"ca.crt": ca},
-    });
-    apply(bed, &map).unwrap_or_else(|error| panic!("{error:#}"));
+    })
+}
+
+/// Applies that authority.
+pub fn apply_authority(bed: &Bed) {
+    apply(bed, &authority(bed)).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 /// Applies the authority of the first vCenter's certificate and the VsphereCloudConfig that trusts it.

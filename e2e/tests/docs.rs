@@ -15,7 +15,7 @@ use e2e::checkout;
 use e2e::crd::{NAMESPACE, apply, vdo};
 use e2e::readme::filled;
 use e2e::stand::{CONFIG, OPERATORS, VCENTER, matrix_of, operator_logs, programs};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use testbed::bed::{Bed, output_of};
 
 const OLD: (&str, &str) = ("1.33.0", "3.3.1");
@@ -101,19 +101,47 @@ impl Reader {
         }
     }
 
-    /// Asks for both drivers in these releases.
-    fn ask_for(&self, (cpi, csi): (&str, &str)) {
-        let spec = json!({
-            "cloudProvider": {"vsphereCloudConfigs": [VCENTER], "version": cpi},
-            "storageProvider": {"vsphereCloudConfig": VCENTER, "version": csi},
-        });
-        apply(&self.bed, &vdo(CONFIG, &spec)).unwrap();
+    /// The objects of the README in a file, with the authority of the vCenter, as whoever renders them writes them.
+    fn write_down(&self, file: &str, releases: (&str, &str)) {
+        let vcenter = self.bed.vcenter(1);
+        let mut text: String = ["secret", "vcenter"]
+            .map(|name| filled(&self.pages["README.md"], name, &vcenter).unwrap() + "\n---\n")
+            .concat();
+        let authority = e2e::stand::authority(&self.bed);
+        for object in [authority, vdo(CONFIG, &wishes(releases))] {
+            text.push_str(&format!("{object}\n---\n"));
+        }
+        std::fs::write(self.bed.path("tmp/checkout").join(file), text).unwrap();
     }
+
+    /// Asks for both drivers in these releases.
+    fn ask_for(&self, releases: (&str, &str)) {
+        apply(&self.bed, &vdo(CONFIG, &wishes(releases))).unwrap();
+    }
+}
+
+/// The spec of a VDOConfig that asks for both drivers.
+fn wishes((cpi, csi): (&str, &str)) -> Value {
+    json!({
+        "cloudProvider": {"vsphereCloudConfigs": [VCENTER], "version": cpi},
+        "storageProvider": {"vsphereCloudConfig": VCENTER, "version": csi},
+    })
 }
 
 #[test]
 fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside_it() {
     let reader = Reader::new();
+
+    // Without operators, and without their CRDs.
+    let by_hand = "docs/manual-install.md";
+    reader.write_down("vsphere.yaml", ("1.36.0", "3.7.0"));
+    reader.run(by_hand, "cloud-provider");
+    let said = reader.run(by_hand, "storage");
+    let (_, listed) = said.rsplit_once("DRIVERS").unwrap();
+    let registered = listed.lines().filter(|line| line.ends_with("csi.vsphere.vmware.com")).count();
+    let nodes = reader.bed.get(&["nodes"]).unwrap()["items"].as_array().unwrap().len();
+    assert_eq!(registered, nodes, "{said}");
+    reader.run(by_hand, "remove-by-hand");
 
     // README: five minutes.
     reader.run("README.md", "install");

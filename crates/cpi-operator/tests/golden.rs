@@ -153,7 +153,10 @@ fn t3_the_cloud_provider_mounts_no_path_of_the_node_and_is_not_privileged() {
             revision.objects().filter_map(|object| object.value().pointer("/spec/template/spec")).collect();
         let [pod] = pods.as_slice() else { panic!("one workload, not {}", pods.len()) };
         let mounted = pod["volumes"].as_array().unwrap();
-        assert!(!mounted.is_empty() && mounted.iter().all(|volume| volume.get("hostPath").is_none()), "{pod}");
+        assert!(
+            !mounted.is_empty() && mounted.iter().all(|volume| volume.get("hostPath").is_none()),
+            "{pod}"
+        );
         for field in ["hostPID", "hostIPC", "initContainers"] {
             assert_eq!(pod.get(field), None, "{field}");
         }

@@ -299,7 +299,8 @@ fn t3_no_pod_mounts_a_path_of_the_node_that_was_not_reviewed() {
     let elsewhere = field().with_kubelet_at("/var/snap/microk8s/common/var/lib/kubelet");
     all.push(("elsewhere".to_owned(), elsewhere.clone(), render::render(&elsewhere.inputs(), KEY)));
     for (name, field, revision) in all {
-        let root = field.spec.storage_provider.as_ref().and_then(|storage| storage.custom_kubelet_path.clone());
+        let root =
+            field.spec.storage_provider.as_ref().and_then(|storage| storage.custom_kubelet_path.clone());
         let root = root.unwrap_or_else(|| "/var/lib/kubelet".to_owned());
         let reviewed: BTreeSet<String> =
             REVIEWED_PATHS.iter().map(|path| path.replace("{root}", &root)).collect();
@@ -316,7 +317,8 @@ fn t3_no_pod_mounts_a_path_of_the_node_that_was_not_reviewed() {
             }
         }
         assert_eq!(controller["spec"].get("hostNetwork"), None, "{name}");
-        let privileged = containers(&revision).into_iter().filter(|it| it["securityContext"]["privileged"] == true);
+        let privileged =
+            containers(&revision).into_iter().filter(|it| it["securityContext"]["privileged"] == true);
         let privileged: Vec<String> = privileged.map(|it| it["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(privileged, ["vsphere-csi-node"], "{name}");
     }

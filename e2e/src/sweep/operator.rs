@@ -174,9 +174,9 @@ impl Operator {
                 let back = lock(&self.process).back;
                 back.and_then(|back| self.leads_since(Some(back)))
             }
-            Place::Lost => self.proxy.look(|records| {
-                records.iter().rfind(|it| it.outcome == Outcome::Dropped).map(|it| it.at)
-            }),
+            Place::Lost => self
+                .proxy
+                .look(|records| records.iter().rfind(|it| it.outcome == Outcome::Dropped).map(|it| it.at)),
         };
         let passed =
             |since: Timestamp| Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();

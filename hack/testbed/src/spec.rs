@@ -53,7 +53,7 @@ impl BedSpec {
     /// The tools that such a bed needs.
     pub fn tools(&self) -> &'static [&'static str] {
         match self.profile {
-            Profile::Api => &["etcd", "kubernetes"],
+            Profile::Api => &["etcd", "kubernetes", "helm"],
             Profile::Full => &[],
         }
     }
