@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod crd;
+pub mod http;
 pub mod operator;
 pub mod readme;
 pub mod scan;

@@ -78,6 +78,14 @@ pub struct KeptRoot {
     pub attached: Reading<Vec<String>>,
 }
 
+impl KeptRoot {
+    /// This directory, for as long as anything is attached, or may be.
+    pub fn while_attached(root: String, attached: Reading<Vec<String>>) -> Option<KeptRoot> {
+        let none = attached.present().is_some_and(Vec::is_empty);
+        (!none).then_some(KeptRoot { root, attached })
+    }
+}
+
 /// The root directory of the kubelets that the spec asks for, or else the usual one.
 pub fn kubelet_root<'a>(spec: &'a VDOConfigSpec, cluster: &'a Cluster) -> &'a str {
     let custom = spec.storage_provider.as_ref().and_then(|it| it.custom_kubelet_path.as_deref());

@@ -32,9 +32,9 @@ use crate::stages::{Crd, SYNCER_LEASE, TOPOLOGY_CRD};
 /// Who makes the storage driver's objects.
 pub const OWNER: Owner = Owner { driver: CSI, namespace: CSI_NAMESPACE, manager: CSI_MANAGER };
 /// The configuration Secret of an installation by hand.
-const EARLIER_SECRET: &str = "vsphere-config-secret";
+pub const EARLIER_SECRET: &str = "vsphere-config-secret";
 /// Served together with `snapshot.storage.k8s.io/v1`.
-const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
+pub const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 /// On how many nodes the plug-in may be away at once while it is restarted for a new token.
 const NODES_AT_ONCE: usize = 3;
 /// How long a look at the attached volumes counts.
@@ -137,13 +137,8 @@ impl Watched {
 
     /// The root directory of the installed plug-in, if the spec names another and volumes are attached, or may be.
     async fn kept_root(&self, cluster: &Cluster, scene: &Scene, known: &inputs::Cluster) -> Option<KeptRoot> {
-        let root = installed_root(scene)?;
-        if root == inputs::kubelet_root(&scene.config.spec, known) {
-            return None;
-        }
-        let attached = self.attachments(cluster).await;
-        let none = attached.present().is_some_and(Vec::is_empty);
-        (!none).then_some(KeptRoot { root, attached })
+        let root = root_to_leave(scene, known)?;
+        KeptRoot::while_attached(root, self.attachments(cluster).await)
     }
 
     /// What is attached, as a short time ago.
@@ -197,7 +192,13 @@ pub fn installed_root(scene: &Scene) -> Option<String> {
     root.as_str().map(str::to_owned)
 }
 
-fn progress_of(crd: &CustomResourceDefinition) -> Crd {
+/// That directory, if the spec names another one.
+pub fn root_to_leave(scene: &Scene, known: &inputs::Cluster) -> Option<String> {
+    installed_root(scene).filter(|root| root != inputs::kubelet_root(&scene.config.spec, known))
+}
+
+/// How far a CRD is.
+pub fn progress_of(crd: &CustomResourceDefinition) -> Crd {
     let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();
     let established = conditions.any(|it| it.type_ == "Established" && it.status == "True");
@@ -205,7 +206,7 @@ fn progress_of(crd: &CustomResourceDefinition) -> Crd {
 }
 
 /// The cluster id in the Secret of an installation by hand; nothing else of it is kept.
-fn earlier_cluster_id(secret: &Secret) -> Option<String> {
+pub fn earlier_cluster_id(secret: &Secret) -> Option<String> {
     let content = secret.data.as_ref()?.get(CONFIG_KEY)?;
     let text = std::str::from_utf8(&content.0).ok()?;
     gcfg::parse(text).ok()?.cluster_id().map(str::to_owned)

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::BufRead as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use e2e::http::{ask_operator, request};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 
@@ -18,27 +18,9 @@ pub type Parts = BTreeMap<String, Vec<u8>>;
 const ETCD: (&str, u16) = ("127.0.0.1", 2379);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn request(place: (&str, u16), head: &str, body: &str) -> Result<BufReader<TcpStream>> {
-    let mut stream = TcpStream::connect(place).with_context(|| format!("connect to {place:?}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "{head} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}", place.0, body.len())?;
-    let mut reader = BufReader::new(stream);
-    let mut status = String::new();
-    reader.read_line(&mut status)?;
-    ensure!(status.contains(" 200 "), "{head}: {status}");
-    let mut line = status;
-    while line.trim() != "" {
-        line.clear();
-        ensure!(reader.read_line(&mut line)? > 0, "{head}: half an answer");
-    }
-    Ok(reader)
-}
-
 /// What an operator answers.
 pub fn http_get(address: &str, path: &str) -> Result<String> {
-    let mut answer = String::new();
-    request((address, 8080), &format!("GET {path}"), "")?.read_to_string(&mut answer)?;
-    Ok(answer)
+    ask_operator(address, path, PATIENCE)
 }
 
 fn text(value: &Value) -> Result<Vec<u8>> {
@@ -56,7 +38,7 @@ pub fn etcd_history() -> Result<Parts> {
     let all = json!({"key": "AA==", "range_end": "AA=="});
     let mut count = all.clone();
     count["count_only"] = true.into();
-    let reader = request(ETCD, "POST /v3/kv/range", &count.to_string())?;
+    let reader = request(ETCD, "POST /v3/kv/range", &count.to_string(), PATIENCE)?;
     let now = number(&serde_json::from_reader::<_, Value>(reader)?["header"]["revision"]);
     ensure!(now > 1, "etcd is empty");
     let mut from = 1;
@@ -78,7 +60,8 @@ fn versions(keys: &Value, from: u64, to: u64) -> Result<Result<Parts, u64>> {
     create["fragment"] = true.into();
     let mut parts = Parts::new();
     let mut seen = 0;
-    for line in request(ETCD, "POST /v3/watch", &json!({"create_request": create}).to_string())?.split(b'\n')
+    for line in request(ETCD, "POST /v3/watch", &json!({"create_request": create}).to_string(), PATIENCE)?
+        .split(b'\n')
     {
         let mut answer: Value = serde_json::from_slice(&line?)?;
         let result = answer["result"].take();

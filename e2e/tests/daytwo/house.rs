@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::crd::{NAMESPACE, apply, vdo};
+use e2e::http::ask_operator;
 use e2e::stand::{
     CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, matrix_of,
     operator_logs,
@@ -410,23 +411,11 @@ pub fn passes(bed: &Bed, operator: &str) -> Result<u64> {
     let mut passes = 0;
     for pod in pods["items"].as_array().unwrap() {
         let address = pod["status"]["podIP"].as_str().context("a pod without an address")?;
-        let metrics = http_get(address, "/metrics")?;
+        let metrics = ask_operator(address, "/metrics", Duration::from_secs(5))?;
         let lines = metrics.lines().filter_map(|line| line.strip_prefix("vdo_passes_total{"));
         passes += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
     }
     Ok(passes)
-}
-
-fn http_get(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect((address, 8080)).with_context(|| address.to_owned())?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    if !answer.contains(" 200 OK") {
-        bail!("{answer}");
-    }
-    Ok(answer)
 }
 
 /// Every version of the VDOConfig from now on, as a watch shows it.

@@ -120,15 +120,7 @@ fn cpi() -> Rights {
     let granted = cpi_operator::render::granted();
     let mut cluster = look_around();
     cluster.push(rule(CORE, &["nodes"], READ, "Counts the nodes that the driver has initialised."));
-    cluster.push(named(
-        rule(
-            RBAC,
-            &["clusterroles", "clusterrolebindings"],
-            APPLY,
-            "Writes and removes what its driver may do in the cluster.",
-        ),
-        &["vdo-cpi"],
-    ));
+    cluster.push(cluster_roles(&["vdo-cpi"]));
     cluster.extend(driver::granted(CPI, granted.cluster));
 
     let mut own = driver_namespace();
@@ -141,15 +133,7 @@ fn cpi() -> Rights {
             rule("apps", &["daemonsets"], APPLY, "Writes and removes the driver itself."),
             &[cpi_operator::render::DAEMON_SET],
         ),
-        named(
-            rule(
-                RBAC,
-                &["roles", "rolebindings"],
-                APPLY,
-                "Writes and removes what its driver may do in this namespace.",
-            ),
-            &["vdo-cpi-credentials"],
-        ),
+        local_roles(&["vdo-cpi-credentials"]),
     ]);
     own.extend(driver::granted(CPI, granted.driver_namespace));
 
@@ -210,10 +194,7 @@ fn csi() -> Rights {
     let volumes = "Sees volumes and snapshots, which keep the driver from being removed.";
     let mut cluster = look_around();
     cluster.extend([
-        named(
-            rule(RBAC, &["clusterroles", "clusterrolebindings"], APPLY, "Writes and removes what its driver may do in the cluster."),
-            &roles,
-        ),
+        cluster_roles(&roles),
         rule(storage, &["csidrivers"], FOLLOW, "Sees what happens to the registration of its driver; a watch of all is not pinned by name."),
         named(
             rule(storage, &["csidrivers"], APPLY, "Writes and removes the registration of its driver."),
@@ -245,15 +226,7 @@ fn csi() -> Rights {
         named(rule(CORE, &["services"], APPLY, "Writes and removes that Service."), &[CONTROLLER]),
         named(rule("apps", &["deployments"], APPLY, "Writes and removes the controller."), &[CONTROLLER]),
         named(rule("apps", &["daemonsets"], APPLY, "Writes and removes the node plug-in."), &[NODE]),
-        named(
-            rule(
-                RBAC,
-                &["roles", "rolebindings"],
-                APPLY,
-                "Writes and removes what its driver may do in this namespace.",
-            ),
-            &roles,
-        ),
+        local_roles(&roles),
     ]);
     own.extend(driver::granted(CSI, granted.namespaced));
 
@@ -349,6 +322,18 @@ fn look_around() -> Vec<Right> {
             &["cluster"],
         ),
     ]
+}
+
+/// The roles of a driver in the whole cluster, by their names.
+fn cluster_roles(names: &[&str]) -> Right {
+    let why = "Writes and removes what its driver may do in the cluster.";
+    named(rule(RBAC, &["clusterroles", "clusterrolebindings"], APPLY, why), names)
+}
+
+/// The roles of a driver in its own namespace, by their names.
+fn local_roles(names: &[&str]) -> Right {
+    let why = "Writes and removes what its driver may do in this namespace.";
+    named(rule(RBAC, &["roles", "rolebindings"], APPLY, why), names)
 }
 
 /// What a driver operator does in its driver's namespace, whichever the driver.

@@ -5,13 +5,25 @@ use std::fs;
 use std::path::Path;
 
 /// Every test of the workspace, as `binary::test`.
-pub fn tests() -> BTreeSet<String> {
+fn tests() -> BTreeSet<String> {
     let root = crate::root().unwrap();
     let mut found = BTreeSet::new();
     for folder in ["crates", "e2e", "hack"] {
         tests_below(&root.join(folder), &mut found);
     }
     found
+}
+
+/// The ids that a table of so many rows has, in order.
+pub fn ids(letter: char, rows: usize) -> Vec<String> {
+    (1..=rows).map(|number| format!("{letter}{number}")).collect()
+}
+
+/// Those of these tests that are nowhere, each with the id of the row that names it.
+pub fn missing<'a>(named: impl Iterator<Item = (&'a String, &'a Vec<String>)>) -> Vec<(&'a str, &'a str)> {
+    let found = tests();
+    let all = named.flat_map(|(id, tests)| tests.iter().map(move |test| (id.as_str(), test.as_str())));
+    all.filter(|(_, test)| !found.contains(*test)).collect()
 }
 
 fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {

@@ -131,13 +131,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::sources;
 
     #[test]
     fn every_threat_is_there_once_and_the_answers_make_the_sum() {
         let table = table().unwrap();
         let ids: Vec<&str> = table.row.iter().map(|row| row.id.as_str()).collect();
-        let wanted: Vec<String> = (1..=table.rows).map(|number| format!("T{number}")).collect();
-        assert_eq!(ids, wanted);
+        assert_eq!(ids, sources::ids('T', table.rows));
         let count = |answer| table.row.iter().filter(|row| row.answer == answer).count();
         let counts = Answer::ALL.map(|answer| (answer, count(answer)));
         println!("{} threats: {counts:?}", table.rows);
@@ -163,9 +163,7 @@ mod tests {
     #[test]
     fn every_test_that_a_threat_names_is_in_the_source() {
         let table = table().unwrap();
-        let named = table.row.iter().flat_map(|row| row.tests.iter().map(move |test| (&row.id, test)));
-        let found = crate::sources::tests();
-        let missing: Vec<_> = named.filter(|(_, test)| !found.contains(*test)).collect();
+        let missing = sources::missing(table.row.iter().map(|row| (&row.id, &row.tests)));
         assert!(missing.is_empty(), "{missing:#?}");
     }
 }

@@ -69,7 +69,7 @@ fn deed(
         }
         Act::ApplyObjects { key } => Deed::Apply(missing_stages(scene, judge, &key, repair)),
         Act::PruneObjects { keep } => {
-            let orphans = orphans(scene, &keep);
+            let orphans = orphans(scene, scene.journal.revision(&keep.id)?);
             if orphans.is_empty() {
                 return None;
             }
@@ -144,10 +144,9 @@ fn missing_stages(scene: &Scene, judge: &dyn Judge, key: &Key, repair: bool) -> 
     missing.filter(|objects| !objects.is_empty()).collect()
 }
 
-/// What the journal knows of other revisions and no stage of `keep` has, open or not: waiting for a stage makes
+/// What the journal knows of other revisions and no stage of `kept` has, open or not: waiting for a stage makes
 /// no orphan.
-fn orphans(scene: &Scene, keep: &Key) -> Vec<Prune> {
-    let Some(kept) = scene.journal.revision(&keep.id) else { return Vec::new() };
+pub fn orphans(scene: &Scene, kept: &Revision) -> Vec<Prune> {
     let kept: BTreeSet<&ObjectRef> = kept.objects().map(Object::reference).collect();
     let Some(rows) = scene.rows.present() else { return Vec::new() };
     let known = scene.journal.objects();
@@ -160,7 +159,7 @@ fn orphans(scene: &Scene, keep: &Key) -> Vec<Prune> {
 }
 
 /// Everything of ours, the workload first: pods must not outlive what they need.
-fn teardown(rows: &Rows) -> Vec<Prune> {
+pub fn teardown(rows: &Rows) -> Vec<Prune> {
     let is_workload = |reference: &ObjectRef| matches!(reference.kind.as_str(), "Deployment" | "DaemonSet");
     let (mut first, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|(reference, _)| is_workload(reference));
     first.extend(rest);

@@ -30,7 +30,7 @@ use crate::order::{self, Candidates, Decision, DeletionPolicy, Held, Look, Objec
 use crate::revision::{Key, Revision};
 use crate::{Finding, Reading, Verdict};
 
-pub use deeds::{Deed, Prune};
+pub use deeds::{Deed, Prune, orphans, teardown};
 pub use repair::{GRACE, Repair};
 pub use restart::{Bearer, Bearers, MadeBy, Restarts};
 pub use status::StatusPart;

@@ -43,10 +43,21 @@ pub fn bearers(
     maker: MadeBy,
     pods: &Reading<Vec<Born>>,
 ) -> Bearers {
+    bearers_since(own.account_made(account), account, at_once, maker, pods)
+}
+
+/// The same, with the time at which the account was made.
+pub fn bearers_since(
+    made: Option<Timestamp>,
+    account: &'static str,
+    at_once: usize,
+    maker: MadeBy,
+    pods: &Reading<Vec<Born>>,
+) -> Bearers {
     let born = pods.present().into_iter().flatten().filter(|born| maker.is_maker_of(&born.pod.name));
     Bearers {
         account,
-        made: own.account_made(account),
+        made,
         at_once,
         pods: born
             .map(|born| Bearer {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use vdo_api::names::{self, CPI_FINALIZER, CSI_FINALIZER};
 use vdo_compat::{Driver, Release};
-use vdo_plan::driver::{Deed, Plan, Rendered, Row, Scene, reasons};
+use vdo_plan::driver::{Deed, Plan, Rendered, Row, Scene, orphans, reasons, teardown};
 use vdo_plan::order::{Attempt, DeletionPolicy, Held, Record, Step as Decided, Verb, Why};
 use vdo_plan::revision::{Key, slug};
 use vdo_plan::vcenter::reasons::CA_MISSING;
@@ -276,7 +276,7 @@ impl<O: Decides> Work<'_, O> {
     async fn objects(&self) -> Result<Vec<ObjectPlan>> {
         if let Some(target) = self.target() {
             let mut objects = self.rolled(target).await?;
-            objects.extend(self.orphans(target));
+            objects.extend(orphans(self.scene(), target).iter().map(|it| deleted(&it.reference)));
             return Ok(self.paired(objects, target));
         }
         let mut objects = Vec::new();
@@ -294,9 +294,7 @@ impl<O: Decides> Work<'_, O> {
             }
         }
         if let Decided::Claim { verb: Verb::Remove, .. } = &self.plan.decision.step {
-            let is_workload = |it: &&ObjectRef| matches!(it.kind.as_str(), "Deployment" | "DaemonSet");
-            let (first, rest): (Vec<_>, Vec<_>) = self.sight.own.rows.keys().partition(is_workload);
-            objects.extend(first.into_iter().chain(rest).map(deleted));
+            objects.extend(teardown(&self.sight.own.rows).iter().map(|it| deleted(&it.reference)));
         }
         objects.extend(self.plan.restarts.now.iter().map(|pod| ObjectPlan {
             action: Action::Restart,
@@ -376,17 +374,6 @@ impl<O: Decides> Work<'_, O> {
         };
         let found = self.reader.known(&right, fetch(self.reader.cluster, reference).await)?;
         Ok(found.present().cloned().flatten())
-    }
-
-    /// What other revisions left and this one does not have. That the journal knew of it, or that it was applied and
-    /// marked by us, makes it ours.
-    fn orphans(&self, target: &Revision) -> Vec<ObjectPlan> {
-        let known = self.scene().journal.objects();
-        let is_kept = |it: &ObjectRef| target.object(it).is_some();
-        let own = self.sight.own.rows.iter();
-        let ours = own
-            .filter(|(it, row)| known.contains(it) || (row.revision.is_some() && row.owned_fields.is_some()));
-        ours.filter(|(it, _)| !is_kept(it)).map(|(it, _)| deleted(it)).collect()
     }
 
     /// What cannot be changed and gets another name with another content is one change to a reader.

@@ -15,10 +15,11 @@ use vdo_plan::journal::Journal;
 use vdo_plan::order::Look;
 use vdo_plan::{Finding, ObjectRef, Reading, Verdict};
 use vdo_runtime::configs::fetch_active;
+use vdo_runtime::driver::bearers::{Born, pods};
 use vdo_runtime::journal::JournalStore;
 use vdo_runtime::node::{SlimNode, node_row};
 use vdo_runtime::own::{Extra, Owner};
-use vdo_runtime::rows::{SlimPod, WorkloadRow, pod_row};
+use vdo_runtime::rows::WorkloadRow;
 use vdo_runtime::traces::{Lookout, Need, any_labelled};
 use vdo_runtime::{Cluster, KubeFault, ending, volumes};
 
@@ -26,11 +27,6 @@ use super::decide::decide;
 use super::read::{Own, Reader, Right, is_stand_in};
 use super::{DriverPlan, PlanReport};
 use crate::progress::Progress;
-
-/// Where the driver of an installation by hand has its configuration.
-const EARLIER_SECRET: &str = "vsphere-config-secret";
-/// Served together with `snapshot.storage.k8s.io/v1`.
-const SNAPSHOT_CRD: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 
 /// How the journal was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +161,7 @@ struct Common {
     own: Own,
     kept: Kept,
     owner: Owner,
-    pods: Reading<Vec<SlimPod>>,
+    pods: Reading<Vec<Born>>,
 }
 
 impl Common {
@@ -289,7 +285,7 @@ async fn cpi_sight(
     let daemon_set = common.own.workload("DaemonSet", DAEMON_SET);
     let site = cpi_operator::observe::Site {
         daemon_set: daemon_set.map(|it| WorkloadRow::of_daemon_set(&it)),
-        pods: common.pods.clone().map(|pods| pods.iter().map(pod_row).collect()),
+        pods: pods(&common.pods),
         lease: reader.renewal(KUBE_SYSTEM, LEASE).await?,
     };
     let unread = vcenters.iter().any(is_stand_in);
@@ -304,6 +300,7 @@ async fn csi_sight(
     vcenter: Option<vdo_plan::vcenter::VcenterFacts>,
 ) -> Result<Sight<csi_operator::observe::Observed>> {
     use csi_operator::inputs::{self, KeptRoot};
+    use csi_operator::observe::{SNAPSHOT_CRD, progress_of, root_to_leave};
     use csi_operator::render::{CONTROLLER, NODE};
     use csi_operator::stages::{Crd, SYNCER_LEASE, TOPOLOGY_CRD};
     let mut scene = common.scene.clone();
@@ -328,7 +325,7 @@ async fn csi_sight(
     let crd = |name: &'static str, assumed: &'static str| async move {
         let right = Right { verb: "get", resource: "customresourcedefinitions", namespace: None, assumed };
         let found = reader.one(Api::<CustomResourceDefinition>::all(client()), name, &right).await?;
-        anyhow::Ok(found.map(|crd| if is_established(&crd) { Crd::Established } else { Crd::Pending }))
+        anyhow::Ok(found.map(|crd| progress_of(&crd)))
     };
     let snapshot_api = match crd(SNAPSHOT_CRD, "snapshots are taken not to be served").await? {
         Reading::Present(Crd::Established) => Reading::Present(()),
@@ -363,19 +360,17 @@ async fn csi_sight(
         snapshot_api,
         kept: None,
     };
-    let root = csi_operator::observe::installed_root(&scene);
-    if let Some(root) = root.filter(|root| root != inputs::kubelet_root(&scene.config.spec, &known)) {
+    if let Some(root) = root_to_leave(&scene, &known) {
         let attached = volumes::attached(reader.cluster, CSI_DRIVER_NAME).await;
         if let Reading::Unreadable(why) = &attached {
             reader.note(&volumes_right, why);
         }
-        let none = attached.present().is_some_and(Vec::is_empty);
-        known.kept = (!none).then_some(KeptRoot { root, attached });
+        known.kept = KeptRoot::while_attached(root, attached);
     }
     let site = csi_operator::observe::Site {
         controller: common.own.workload("Deployment", CONTROLLER).map(|it| WorkloadRow::of_deployment(&it)),
         node: common.own.workload("DaemonSet", NODE).map(|it| WorkloadRow::of_daemon_set(&it)),
-        pods: common.pods.clone().map(|pods| pods.iter().map(pod_row).collect()),
+        pods: pods(&common.pods),
         topology_crd: match topology_crd {
             Reading::Unreadable(_) => Reading::Present(Crd::Established),
             found => found,
@@ -395,15 +390,10 @@ async fn csi_sight(
     Ok(common.sight(observed, unread))
 }
 
-fn is_established(crd: &CustomResourceDefinition) -> bool {
-    let conditions = crd.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    conditions.into_iter().any(|it| it.type_ == "Established" && it.status == "True")
-}
-
 /// Where a cluster id may be found.
 async fn cluster_id(reader: &Reader<'_>) -> Result<csi_operator::inputs::ClusterIdSources> {
     use csi_operator::inputs::cluster_id::{DRIVERS_CONFIG_MAP, DRIVERS_KEY};
-    use csi_operator::observe::CLUSTER_ID_KEY;
+    use csi_operator::observe::{CLUSTER_ID_KEY, EARLIER_SECRET, earlier_cluster_id};
     let client = || reader.cluster.client().clone();
     let right = Right {
         verb: "get",
@@ -419,7 +409,7 @@ async fn cluster_id(reader: &Reader<'_>) -> Result<csi_operator::inputs::Cluster
             .one(Api::<Secret>::namespaced(client(), CSI_NAMESPACE), EARLIER_SECRET, &right)
             .await?
         {
-            Reading::Present(secret) => Reading::from(earlier_id(&secret)),
+            Reading::Present(secret) => Reading::from(earlier_cluster_id(&secret)),
             Reading::Absent | Reading::Unreadable(_) => Reading::Absent,
         },
     };
@@ -436,13 +426,6 @@ async fn cluster_id(reader: &Reader<'_>) -> Result<csi_operator::inputs::Cluster
         earlier_secret,
         kube_system: system.and_then(|it| Reading::from(it.uid())),
     })
-}
-
-/// The cluster id in the Secret of an installation by hand; nothing else of it is kept.
-fn earlier_id(secret: &Secret) -> Option<String> {
-    let content = secret.data.as_ref()?.get(csi_operator::render::CONFIG_KEY)?;
-    let text = std::str::from_utf8(&content.0).ok()?;
-    csi_operator::gcfg::parse(text).ok()?.cluster_id().map(str::to_owned)
 }
 
 /// Before a first write: who else is here, and are the names free?

@@ -23,9 +23,10 @@ use vdo_api::VsphereCloudConfig;
 use vdo_api::names::{CREDENTIALS_LABEL, DRIVER_LABEL};
 use vdo_api::vcenter::SecretVersion;
 use vdo_plan::credentials::{self, Credentials, CredentialsSecret};
-use vdo_plan::driver::{Bearer, Bearers, MadeBy, Row, Rows};
+use vdo_plan::driver::{Bearers, MadeBy, Row, Rows};
 use vdo_plan::vcenter::{VcenterFacts, verified_secret};
 use vdo_plan::{ObjectRef, Reading};
+use vdo_runtime::driver::bearers::{Born, bearers_since, born};
 use vdo_runtime::own::{Extra, Owner};
 use vdo_runtime::rows::{ObjectRow, Renewal, SlimPod};
 use vdo_runtime::status::{Listed, fetch_all};
@@ -260,7 +261,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The pods of a driver.
-    pub async fn pods(&self, namespace: &str) -> Result<Reading<Vec<SlimPod>>> {
+    pub async fn pods(&self, namespace: &str) -> Result<Reading<Vec<Born>>> {
         let right = Right {
             verb: "list",
             resource: "pods",
@@ -268,7 +269,7 @@ impl<'a> Reader<'a> {
             assumed: "what keeps pods from working is not said",
         };
         let api = Api::<SlimPod>::namespaced(self.cluster.client().clone(), namespace);
-        self.all(api, &right, |pod| Some(pod.clone())).await
+        self.all(api, &right, |pod| Some(born(pod))).await
     }
 
     /// The objects of a driver, listed by label as its operator watches them.
@@ -385,23 +386,9 @@ impl Own {
     }
 
     /// Which pods bear the token of an account.
-    pub fn bearers(&self, account: &'static str, maker: MadeBy, pods: &Reading<Vec<SlimPod>>) -> Bearers {
+    pub fn bearers(&self, account: &'static str, maker: MadeBy, pods: &Reading<Vec<Born>>) -> Bearers {
         let made = self.made.iter().find(|(it, _)| it.kind == "ServiceAccount" && it.name == account);
-        let pods = pods.present().into_iter().flatten().filter(|pod| maker.is_maker_of(&pod.name_any()));
-        Bearers {
-            account,
-            made: made.map(|(_, made)| *made),
-            // All of them in the end; how many at once is up to the operator.
-            at_once: usize::MAX,
-            pods: pods
-                .map(|pod| Bearer {
-                    name: pod.name_any().into(),
-                    uid: pod.uid().unwrap_or_default().into(),
-                    created: pod.creation_timestamp().map_or(Timestamp::MAX, |time| time.0),
-                    ready: vdo_runtime::rows::pod_row(pod).ready,
-                    ending: pod.meta().deletion_timestamp.is_some(),
-                })
-                .collect(),
-        }
+        // All of them in the end; how many at once is up to the operator.
+        bearers_since(made.map(|(_, made)| *made), account, usize::MAX, maker, pods)
     }
 }
