@@ -30,6 +30,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "fetch", run: |root| cargo(root, "fetch", "fetch --locked") },
     Stage { name: "format", run: |root| cargo(root, "format", "fmt --all --check") },
     Stage { name: "tidy", run: tidy::run },
+    Stage { name: "evidence", run: sweep::evidence_stage },
     Stage {
         name: "deny",
         run: |root| cargo(root, "deny", "deny --all-features check licenses sources bans"),

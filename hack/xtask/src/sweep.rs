@@ -17,7 +17,9 @@ use crate::{e2e, shell};
 mod evidence;
 
 const FOLDER: &str = "target/sweep-lanes";
-/// What cargo prints for a test that passed: the check of the claims reads it.
+/// What cargo prints for tests that passed: the check of the claims reads it.
+const WHOLE: &str =
+    "test every_write_was_struck_in_every_way_with_these_sources_and_nothing_was_wrong ... ok";
 const SMALL: &str = "test first_middle_and_last_writes_and_three_cases_of_the_sweep_are_struck_again ... ok";
 /// How many cases of the whole sweep the small one runs again.
 const AGAIN: usize = 3;
@@ -86,12 +88,24 @@ pub fn run(root: &Path, wanted: &Sweep) -> Result<()> {
     }
 }
 
+/// The stage of CI that looks whether the whole sweep was run with the sources as they are.
+pub fn evidence_stage(root: &Path) -> Result<()> {
+    evidence::check(root)?;
+    passed(root, "evidence", WHOLE)
+}
+
+/// Leaves what cargo prints for a test that passed where the check of the claims reads it.
+fn passed(root: &Path, name: &str, line: &str) -> Result<()> {
+    println!("{line}");
+    let path = root.join(format!("target/ci/{name}.log"));
+    fs::write(&path, format!("     Running {name} (sweep)\n{line}\n"))
+        .with_context(|| path.display().to_string())
+}
+
 /// The stage of CI that strikes the writes which the commit chooses.
 pub fn stage(root: &Path) -> Result<()> {
-    println!("{} cases\n{SMALL}", small(root)?);
-    let path = root.join("target/ci/sweep.log");
-    fs::write(&path, format!("     Running sweep (sweep)\n{SMALL}\n"))
-        .with_context(|| path.display().to_string())
+    println!("{} cases", small(root)?);
+    passed(root, "sweep", SMALL)
 }
 
 fn crash(root: &Path, wanted: &Crash) -> Result<()> {

@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{Crash, Line, Report};
 use crate::shell;
 
-/// What the result depends on.
-const INPUTS: [&str; 11] = [
+/// What the result depends on. Of the charts that is what the operators meet in a lane: the kinds, the rights and the drivers'
+/// namespaces. How their pods are made is no part of it, since no pod runs there.
+const INPUTS: [&str; 15] = [
     "crates/vdo-api/src",
     "crates/vdo-compat/src",
     "crates/vdo-plan/src",
@@ -19,7 +20,11 @@ const INPUTS: [&str; 11] = [
     "crates/vdo-core/src",
     "crates/cpi-operator/src",
     "crates/csi-operator/src",
-    "charts",
+    "charts/vdo-crds/templates",
+    "charts/vdo-core/templates/rbac.yaml",
+    "charts/cpi-operator/templates/rbac.yaml",
+    "charts/csi-operator/templates/rbac.yaml",
+    "charts/vdo/templates/namespaces.yaml",
     "e2e/src/sweep",
     "hack/testbed/src/faultproxy",
 ];
@@ -178,8 +183,8 @@ mod tests {
     #[test]
     fn evidence_of_other_sources_or_of_a_part_is_not_enough() {
         let faults: [(&str, Value); 6] = [
-            ("/trees/charts", json!("5678")),
-            ("/uncommitted", json!(["M charts/vdo"])),
+            ("/trees/charts~1vdo-crds~1templates", json!("5678")),
+            ("/uncommitted", json!(["M charts/vdo-crds/templates/vdoconfigs.yaml"])),
             ("/builtForIt", json!(false)),
             ("/results/drift~1vdo-core/sample", json!("first-middle-last")),
             ("/results/drift~1vdo-core/failures", json!([{"case": "drift/vdo-core/1/lost"}])),
