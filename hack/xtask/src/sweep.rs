@@ -54,7 +54,7 @@ pub struct Crash {
     #[arg(long)]
     sample: Option<String>,
     /// Beds at once. Most of a case is waiting, so there may be more than cores.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 12)]
     lanes: usize,
     /// Takes the programs as they are, and builds nothing.
     #[arg(long)]
