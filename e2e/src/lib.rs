@@ -10,6 +10,8 @@
 pub mod crd;
 pub mod http;
 pub mod operator;
+pub mod plot;
+pub mod prometheus;
 pub mod readme;
 pub mod scan;
 pub mod stand;

@@ -82,6 +82,14 @@ pub fn built_chart(bed: &Bed) -> Result<PathBuf> {
     Ok(folder.join("vdo"))
 }
 
+/// What `helm template` prints of a chart, for a cluster of the bed's kind, without asking one.
+pub fn rendered_chart(bed: &Bed, chart: &str, more: &[&str]) -> Result<String> {
+    let chart = built_chart(bed)?.with_file_name(chart).display().to_string();
+    let arguments =
+        ["template", "vdo", &chart, "--namespace", NAMESPACE, "--kube-version", testbed::tools::KUBERNETES];
+    helm(bed, &[&arguments[..], more].concat())
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {

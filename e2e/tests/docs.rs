@@ -190,6 +190,24 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     assert!(said.contains("1.36.0 installed") && said.contains("3.7.0 installed"), "{said}");
     assert_eq!(drivers(), before);
 
+    // What a newcomer breaks, and mends.
+    let tutorial = "docs/tutorial.md";
+    let storage = reader.pods(CSI);
+    let said = reader.run(tutorial, "tutorial-wrong-password");
+    assert!(said.contains("LoginRefused") || said.contains("refused"), "{said}");
+    reader.run(tutorial, "tutorial-right-password");
+    let said = reader.run(tutorial, "tutorial-take-away");
+    assert!(said.contains("DriftRepaired"), "{said}");
+    let said = reader.run(tutorial, "tutorial-no-such-release");
+    assert!(said.contains("3.99.0") && said.contains("NoReleaseFits"), "{said}");
+    reader.run(tutorial, "tutorial-the-release-that-is-there");
+    let said = reader.run(tutorial, "tutorial-pause");
+    assert!(said.contains("vsphere-csi-controller"), "{said}");
+    assert_eq!(reader.pods(CSI), storage);
+    reader.ask_for(("1.36.0", "3.7.0"));
+    reader.run("README.md", "look");
+    let before = drivers();
+
     // The drivers outlive the VDOConfig, and a new one takes them back.
     let uninstall = "docs/uninstall.md";
     reader.run(uninstall, "keep-the-drivers");

@@ -25,11 +25,17 @@ spec:
       labels:
         {{- include "vdo-lib.selector" . | nindent 8 }}
         app.kubernetes.io/part-of: vdo
+        {{- with .Values.global.extraLabels }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       annotations:
         kubectl.kubernetes.io/default-container: {{ .Chart.Name }}
+        {{- with .Values.podAnnotations }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
     spec:
       serviceAccountName: {{ .Chart.Name }}
-      priorityClassName: system-cluster-critical
+      priorityClassName: {{ .Values.priorityClassName }}
       terminationGracePeriodSeconds: 15
       # Cluster DNS does not run before CPI has initialised a node.
       dnsPolicy: Default
@@ -79,10 +85,21 @@ spec:
             capabilities:
               drop:
                 - ALL
+      {{- with .Values.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       affinity:
+        {{- if .Values.affinity }}
+        {{- toYaml .Values.affinity | nindent 8 }}
+        {{- else }}
         {{- include "vdo-lib.affinity" . | nindent 8 }}
+        {{- end }}
       tolerations:
         {{- include "vdo-lib.tolerations" . | nindent 8 }}
+        {{- with .Values.tolerations }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
 {{- end }}
 
 {{- define "vdo-lib.env" -}}
@@ -104,6 +121,10 @@ spec:
   value: {{ .Values.log.level | quote }}
 - name: VDO_LOG_FORMAT
   value: {{ .Values.log.format | quote }}
+{{- if not .Values.global.metrics.enabled }}
+- name: VDO_METRICS
+  value: "false"
+{{- end }}
 {{- with .Values.global.credentials.kubeSystemSecrets }}
 - name: VDO_KUBE_SYSTEM_SECRETS
   value: {{ join "," . | quote }}

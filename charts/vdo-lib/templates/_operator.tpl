@@ -6,8 +6,18 @@ has one VDO: the operators' Leases and the roles of the charts count on these na
 {{ include "vdo-lib.serviceaccount" . }}
 ---
 {{ include "vdo-lib.deployment" . }}
+{{- if .Values.global.metrics.enabled }}
 ---
 {{ include "vdo-lib.service" . }}
+{{- if .Values.global.metrics.serviceMonitor.enabled }}
+---
+{{ include "vdo-lib.servicemonitor" . }}
+{{- end }}
+{{- end }}
+{{- if .Values.global.networkPolicy.enabled }}
+---
+{{ include "vdo-lib.networkpolicy" . }}
+{{- end }}
 {{- if .Values.podDisruptionBudget.enabled }}
 ---
 {{ include "vdo-lib.budget" . }}
@@ -80,4 +90,72 @@ spec:
   selector:
     matchLabels:
       {{- include "vdo-lib.selector" . | nindent 6 }}
+{{- end }}
+
+{{/*
+For the Prometheus operator.
+*/}}
+{{- define "vdo-lib.servicemonitor" -}}
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata:
+  name: {{ .Chart.Name }}
+  namespace: {{ .Release.Namespace }}
+  labels:
+    {{- include "vdo-lib.labels" . | nindent 4 }}
+    {{- with .Values.global.metrics.serviceMonitor.labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  selector:
+    matchLabels:
+      {{- include "vdo-lib.selector" . | nindent 6 }}
+  endpoints:
+    - port: metrics
+      interval: {{ .Values.global.metrics.serviceMonitor.interval }}
+{{- end }}
+
+{{/*
+What may reach the operator, and what it may reach: the API server, vCenters and DNS. Probes come from the node, which no
+policy keeps away.
+*/}}
+{{- define "vdo-lib.networkpolicy" -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ .Chart.Name }}
+  namespace: {{ .Release.Namespace }}
+  labels:
+    {{- include "vdo-lib.labels" . | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "vdo-lib.selector" . | nindent 6 }}
+  policyTypes:
+    - Ingress
+    - Egress
+  ingress:
+    - ports:
+        - port: metrics
+          protocol: TCP
+      {{- with .Values.global.networkPolicy.metricsFrom }}
+      from:
+        - namespaceSelector:
+            matchExpressions:
+              - key: kubernetes.io/metadata.name
+                operator: In
+                values:
+                  {{- toYaml . | nindent 18 }}
+      {{- end }}
+  egress:
+    - ports:
+        {{- range .Values.global.networkPolicy.egressPorts }}
+        - port: {{ . }}
+          protocol: TCP
+        {{- end }}
+    - ports:
+        - port: 53
+          protocol: UDP
+        - port: 53
+          protocol: TCP
 {{- end }}

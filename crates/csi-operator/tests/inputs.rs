@@ -180,3 +180,20 @@ fn inputs_never_show_a_password() {
     let inputs = field().with_password(b"hunter2").inputs();
     assert!(!format!("{inputs:?}").contains("hunter2"));
 }
+
+#[test]
+fn what_the_driver_cannot_read_is_named_by_its_field() {
+    let mut nobody = field();
+    let Reading::Present(secret) = &mut nobody.credentials else { panic!("a Secret") };
+    secret.content.as_mut().unwrap().username = "administrator".to_owned();
+    let said = nobody.obstacles();
+    assert!(said[0].starts_with("CSICredentialsUnsuitable: ") && said[0].contains("username"), "{said:?}");
+
+    let mut broken = field();
+    broken.storage().cluster_distribution = Some("Van\nilla".to_owned());
+    let said = broken.obstacles();
+    assert!(
+        said[0].starts_with("CSIConfigurationUnrepresentable: spec.storageProvider.clusterDistribution"),
+        "{said:?}"
+    );
+}

@@ -32,6 +32,8 @@ pub const PAUSED_UNTIL_ANNOTATION: &str = "vdo.vmware.com/paused-until";
 pub const RETRY_LOGIN_ANNOTATION: &str = "vdo.vmware.com/retry-login";
 /// Annotation on a VDOConfig: a new value makes the driver operators try once more what they rolled back.
 pub const RETRY_ROLLOUT_ANNOTATION: &str = "vdo.vmware.com/retry-rollout";
+/// Annotation on a VDOConfig: what all operators log while it is there, as in `debug` or `info,vdo_runtime=debug`.
+pub const LOG_ANNOTATION: &str = "vdo.vmware.com/log";
 /// Annotation on the CRDs: the number of their schema, which only grows.
 pub const SCHEMA_ANNOTATION: &str = "vdo.vmware.com/schema";
 /// The schema number of the CRDs that this build generates.

@@ -15,6 +15,7 @@
 pub mod announce;
 pub mod args;
 pub mod configs;
+pub mod metrics;
 pub mod observe;
 pub mod order;
 pub mod pass;

@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vdo_api::condition::merge;
-use vdo_api::names::CORE_MANAGER;
+use vdo_api::names::{CORE_MANAGER, LOG_ANNOTATION};
 use vdo_api::vcenter::{Login, LoginOutcome};
 use vdo_api::{Condition, VDOConfig, VsphereCloudConfig, VsphereCloudConfigStatus};
 use vdo_compat::Driver;
@@ -19,6 +19,7 @@ use vdo_plan::driver::view;
 use vdo_plan::order::PerDriver;
 use vdo_runtime::clock::{Monotonic, monotonic, wall};
 use vdo_runtime::events::{Reporter, Weight};
+use vdo_runtime::logs::LogLevel;
 use vdo_runtime::run::Ending;
 use vdo_runtime::status::apply_status;
 use vdo_runtime::{Cluster, KubeFault, Operator, PassError, Revisit};
@@ -27,11 +28,11 @@ use vsphere_client::Vm;
 use crate::announce;
 use crate::args::Args;
 use crate::configs::Ahead;
+use crate::metrics::CoreMetrics;
 use crate::observe::{ServerVersion, Watched, decoded, observe_configs};
 use crate::order::choose::{Answer, Question, answer};
 use crate::order::nodes::{Inventory, Joined, join};
 use crate::order::{News, Part, gates, matrix, sum};
-use crate::reasons;
 use crate::strays::{Kind, Stray, Told};
 use crate::vcenter::due::{self, Due};
 use crate::vcenter::memory::Memory;
@@ -53,6 +54,8 @@ struct Context {
     args: Args,
     watched: Watched,
     reporter: Reporter,
+    metrics: CoreMetrics,
+    log: LogLevel,
 }
 
 /// What one pass leaves for the next.
@@ -74,14 +77,17 @@ struct State {
 #[allow(clippy::await_holding_refcell_ref, reason = "one pass at a time; the farewell comes after the last")]
 pub async fn operate(args: Args) -> Result<Ending, String> {
     let operator = Operator::start(CORE_MANAGER, env!("CARGO_PKG_VERSION"), &args.shared).await?;
+    let metrics = CoreMetrics::new(&operator.metrics).map_err(|error| error.to_string())?;
     let context = Context {
         watched: Watched::new(&operator.cluster, &operator.watches, &args),
         reporter: operator.reporter.clone(),
         cluster: operator.cluster.clone(),
+        metrics: metrics.clone(),
+        log: operator.log.clone(),
         args,
     };
     let state = RefCell::new(State {
-        memory: Memory::new(&operator.wake),
+        memory: Memory::new(&operator.wake, &metrics),
         ahead: Ahead::default(),
         told: Told::default(),
         version: ServerVersion::default(),
@@ -120,9 +126,16 @@ async fn pass(ctx: &Context, state: &mut State) -> Result<Revisit, PassError> {
 /// What a pass is for: the vCenters, then the VDOConfig that counts.
 async fn work(ctx: &Context, state: &mut State, rows: Vec<VsphereCloudConfig>) -> Result<Revisit, PassError> {
     let (configs, wait) = verify(ctx, state, rows).await?;
+    ctx.metrics.show_vcenters(&configs);
+    ctx.metrics.sessions.set(state.memory.sessions() as f64);
     let namespace = &ctx.args.shared.namespace;
     let found = observe_configs(&ctx.cluster, &ctx.watched, &mut state.ahead, namespace).await?;
     let mut revisit = Revisit::within(wait);
+    let annotations = found.active.as_ref().and_then(|active| active.metadata.annotations.as_ref());
+    ctx.log.follow(annotations.and_then(|all| all.get(LOG_ANNOTATION)).map(String::as_str));
+    if found.active.is_none() {
+        ctx.metrics.hide_config();
+    }
     if let Some(active) = &found.active {
         for other in &found.others {
             let part = Part {
@@ -357,6 +370,7 @@ async fn sum_up(
         gates: Some(gates),
         nodes: nodes.present().map(|joined| joined.summary.clone()).or(stored),
     };
+    ctx.metrics.show_config(active, &part);
     let later = report(ctx, &mut state.ahead, active, part, Some(&mut state.written)).await?;
     let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + A_MOMENT);
     Ok(match (later, patience) {
@@ -475,9 +489,8 @@ where
     let kind = K::kind(&());
     for new in announce::news(before, after) {
         tracing::info!(%kind, name = about.name_any(), type_ = new.type_, status = %new.status, reason = new.reason, message = new.message, "decided");
-        let reason = reasons::named(&new.reason).unwrap_or(&reasons::DRIVER_NOT_READY);
         let weight = announce::weight(new);
-        ctx.reporter.emit(&ctx.cluster, about, weight, reason, "Verify", &new.message).await;
+        ctx.reporter.emit(&ctx.cluster, about, weight, &new.reason, "Verify", &new.message).await;
     }
 }
 
@@ -528,7 +541,9 @@ where
     told.note(stray);
     // An event lives beside its object, and we write none outside of our namespace.
     if namespace == ctx.args.shared.namespace {
-        ctx.reporter.emit(&ctx.cluster, &seen, Weight::Warning, stray.reason, "Verify", &stray.message).await;
+        ctx.reporter
+            .emit(&ctx.cluster, &seen, Weight::Warning, stray.reason.name, "Verify", &stray.message)
+            .await;
     }
     Ok(())
 }

@@ -1,13 +1,5 @@
 //! Why vdo-core says what it says, about a VsphereCloudConfig or a VDOConfig.
 
-use vdo_api::Reason;
-
-/// The reason of this name among all that vdo-core shows, its own and those of the driver operators.
-pub fn named(name: &str) -> Option<&'static Reason> {
-    let lists = [ALL, vdo_api::reason::ALL, vdo_plan::driver::reasons::ALL, vdo_plan::vcenter::reasons::ALL];
-    lists.into_iter().flatten().find(|reason| reason.name == name)
-}
-
 vdo_api::reasons! {
     NOT_CHECKED_YET = "NotCheckedYet" {
         "This has not been checked yet, because something before it is not as it should be.",
@@ -224,11 +216,6 @@ vdo_api::reasons! {
         "The driver itself keeps running.",
         "See whether the pods of the operator that the message names run.",
     }
-    DRIVER_NOT_READY = "DriverNotReady" {
-        "A driver is not in the state that the spec asks for.",
-        "Its operator works on it.",
-        "See the condition of that driver.",
-    }
     WORK_UNDER_WAY = "WorkUnderWay" {
         "A driver is being installed, changed or removed.",
         "VDO goes on until it is done.",
@@ -253,21 +240,5 @@ vdo_api::reasons! {
         "A node carries the taint that a cloud provider takes off.",
         "Only pods that tolerate the taint run there.",
         "Wait for CPIReady; if no cloud provider is wanted, set spec.cloudProvider.",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_found() {
-        let mut names: Vec<_> = ALL.iter().map(|reason| reason.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), ALL.len());
-        assert_eq!(named("NotActive"), Some(&NOT_ACTIVE));
-        assert_eq!(named("Installed").unwrap().name, "Installed");
-        assert_eq!(named("Unheard"), None);
     }
 }

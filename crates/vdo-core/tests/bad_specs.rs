@@ -14,10 +14,11 @@ use vdo_core::order::choose::{Question, answer};
 use vdo_core::order::gates::{Ground, publish};
 use vdo_core::order::matrix;
 use vdo_core::order::nodes::Joined;
-use vdo_core::vcenter::check::{Unreached, Unread};
+use vdo_core::vcenter::check::Unread;
 use vdo_core::vcenter::{Aspect, Errand, Facts, Known, resolve, verdict};
 use vdo_plan::order::PerDriver;
 use vdo_plan::{Reading, credentials, driver::view};
+use vsphere_client::Error;
 
 fn vcenter() -> VsphereCloudConfig {
     let spec = VsphereCloudConfigSpec {
@@ -45,8 +46,12 @@ fn errand(config: &VsphereCloudConfig) -> Errand {
 fn b12_a_name_that_leads_to_an_address_that_is_not_allowed_is_told_with_the_address() {
     let config = vcenter();
     for address in ["127.0.0.1", "::1", "169.254.169.254"] {
-        let why = Unreached::Address(address.parse().unwrap());
-        let obstacle = verdict::unreached(&config, &errand(&config), &why);
+        let errand = errand(&config);
+        let why = Error::AddressNotAdmitted {
+            endpoint: errand.endpoint.clone(),
+            address: address.parse().unwrap(),
+        };
+        let obstacle = verdict::failure(&config, &errand, &why);
         assert_eq!(
             (obstacle.aspect, obstacle.known, obstacle.reason.name),
             (Aspect::Reachable, Known::Wrong, "AddressNotAllowed")

@@ -5,6 +5,7 @@
 mod world;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use vdo_api::Truth;
@@ -551,4 +552,35 @@ fn what_a_lost_journal_knew_of_is_taken_back_and_what_is_left_of_it_goes() {
     world.settle();
     assert_eq!(world.names(), ["config-b", "credentials", "driver"]);
     assert_eq!(world.ready(), Truth::True);
+}
+
+/// The reason that the condition of the driver would have now.
+fn reason(world: &World) -> &'static str {
+    world.plan().status(&world.scene, true).reason.name
+}
+
+#[test]
+fn what_is_waited_for_has_its_reason() {
+    let mut edited = World::new();
+    edited.settle();
+    edited.scene.config.metadata.generation = Some(2);
+    edited.wanted = revision("1.36.0", "b", "p");
+    assert_eq!(reason(&edited), "WaitsForGates");
+
+    let mut older = World::new();
+    older.settle();
+    older.open_gate("1.35.0");
+    older.wanted = revision("1.35.0", "a", "p");
+    assert_eq!(reason(&older), "DowngradeNotAsked");
+
+    let mut taken_over = World::new();
+    taken_over.scene.quarantined = true;
+    assert!(taken_over.plan().findings.iter().any(|it| it.reason.name == "Settling"));
+
+    let mut going = World::new();
+    going.settle();
+    going.scene.config.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    going.scene.ending = Look::Unreadable;
+    assert_eq!(reason(&going), "EndingUnknown");
+    assert_eq!(going.plan().deeds, []);
 }

@@ -16,6 +16,7 @@ use tower::util::{MapRequestLayer, ThenLayer};
 
 use crate::clock::{Monotonic, monotonic};
 use crate::fault::{KubeFault, Retry};
+use crate::metrics::Traffic;
 use crate::served::Served;
 use crate::wire::{TokenFile, spelled_out};
 
@@ -42,6 +43,7 @@ pub struct Cluster {
     client: Client,
     record: Arc<Record>,
     served: Arc<Served>,
+    traffic: Traffic,
 }
 
 /// What is known of our own requests.
@@ -96,20 +98,28 @@ impl Cluster {
         config.connect_timeout = Some(Duration::from_secs(5));
         config.read_timeout = None;
         let token = TokenFile::taken_from(&mut config)?;
+        let traffic = traffic()?;
         let client = ClientBuilder::try_from(config)?
             .with_layer(&ThenLayer::new(spelled_out))
             .with_layer(&MapRequestLayer::new(move |request| match &token {
                 Some(token) => token.on(request),
                 None => request,
             }))
+            .with_layer(&traffic)
             .build();
-        Ok(Cluster::over(client))
+        Ok(Cluster { traffic, ..Cluster::over(client) })
     }
 
     /// The cluster behind a client that was made elsewhere, as over a transport without sockets. The client
     /// must not retry.
     pub fn over(client: Client) -> Self {
-        Cluster { client, record: Arc::default(), served: Arc::default() }
+        let traffic = traffic().expect("the names of our metrics are constants");
+        Cluster { client, record: Arc::default(), served: Arc::default(), traffic }
+    }
+
+    /// What went to the API server and came back.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The client, for typed reads through `kube::Api`; go through [`Cluster::read`].
@@ -245,6 +255,10 @@ impl Drop for UnderWay<'_> {
         self.record.lock().under_way -= 1;
         self.record.settled.notify_waiters();
     }
+}
+
+fn traffic() -> Result<Traffic, KubeFault> {
+    Traffic::new().map_err(|error| KubeFault::Other { message: error.to_string() })
 }
 
 fn with_server_deadline(mut request: Request<Vec<u8>>) -> Result<Request<Vec<u8>>, KubeFault> {

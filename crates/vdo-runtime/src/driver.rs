@@ -6,6 +6,7 @@
 
 pub mod bearers;
 mod drift;
+pub mod metrics;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -14,8 +15,10 @@ use std::time::Duration;
 use clap::Args;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::Value;
 use vdo_api::condition::name_some;
+use vdo_api::names::LOG_ANNOTATION;
 use vdo_api::{Truth, VDOConfig};
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
@@ -31,14 +34,15 @@ use crate::clock::{Monotonic, monotonic, wall};
 use crate::configs::Configs;
 use crate::deeds::{self, Deeds, Hands};
 use crate::driver::drift::Drift;
+use crate::driver::metrics::DriverMetrics;
 use crate::events::{Reporter, Weight};
 use crate::journal::{JournalStore, Stored};
+use crate::logs::LogLevel;
 use crate::operator::Operator;
 use crate::own::{OwnObjects, Owner};
 use crate::run::{LONGEST, PassError, Revisit, Standing};
 use crate::settings::Settings;
 use crate::status::apply_status;
-use crate::telemetry::Metrics;
 use crate::traces::{Lookout, Need, any_labelled};
 use crate::{Cluster, KubeFault, ending};
 
@@ -108,7 +112,8 @@ pub struct DriverPass<D> {
     store: JournalStore,
     lookout: Lookout,
     reporter: Reporter,
-    metrics: Metrics,
+    metrics: DriverMetrics,
+    log: LogLevel,
     namespace: String,
     patience: Patience,
     began: Monotonic,
@@ -157,7 +162,7 @@ struct Snapshot<O> {
 impl<D: DriverOperator> DriverPass<D> {
     /// Begins to watch what both drivers need; `driver` watches the rest.
     pub fn new(operator: &Operator, settings: &Settings, patience: Patience, driver: D) -> Self {
-        let Operator { cluster, watches, reporter, metrics, .. } = operator;
+        let Operator { cluster, watches, reporter, metrics, log, .. } = operator;
         DriverPass {
             driver,
             configs: Configs::watch(cluster, watches, &settings.namespace),
@@ -165,7 +170,9 @@ impl<D: DriverOperator> DriverPass<D> {
             lookout: Lookout::new(D::OWNER.driver, D::is_image),
             reporter: reporter.clone(),
             cluster: cluster.clone(),
-            metrics: metrics.clone(),
+            metrics: DriverMetrics::new(metrics, D::OWNER.driver)
+                .expect("the names of our metrics are constants"),
+            log: log.clone(),
             namespace: settings.namespace.clone(),
             patience,
             began: monotonic(),
@@ -199,7 +206,11 @@ impl<D: DriverOperator> DriverPass<D> {
         }
         let config = match self.configs.seen() {
             Reading::Present(config) => config,
-            Reading::Absent => return Some(Revisit::at_leisure()),
+            Reading::Absent => {
+                self.metrics.hide();
+                self.log.follow(None);
+                return Some(Revisit::at_leisure());
+            }
             Reading::Unreadable(_) => return None,
         };
         // What decides on a removal is looked at live.
@@ -210,8 +221,11 @@ impl<D: DriverOperator> DriverPass<D> {
         let plan = D::plan(&snapshot.observed);
         self.note_health(&plan);
         let observed = &snapshot.observed;
-        let news =
-            plan.decision.step.reports() && is_news::<D>(observed, &plan.status(observed.as_ref(), true));
+        let part = plan.status(observed.as_ref(), true);
+        let news = plan.decision.step.reports() && is_news::<D>(observed, &part);
+        if !news {
+            self.show(observed, &plan, &snapshot.journal, &part);
+        }
         let idle = plan.deeds.is_empty() && plan.restarts.now.is_empty();
         (idle && !news).then(|| self.revisit(observed, &plan, true))
     }
@@ -222,6 +236,8 @@ impl<D: DriverOperator> DriverPass<D> {
         let config = self.configs.fetch(&self.cluster).await.map_err(PassError::observe("the VDOConfigs"))?;
         let Some(config) = config else {
             self.last_live.set(Some(began));
+            self.metrics.hide();
+            self.log.follow(None);
             return Ok(Revisit::at_leisure());
         };
         let journal = self.store.fetch().await.map_err(|error| PassError::Observe {
@@ -260,7 +276,18 @@ impl<D: DriverOperator> DriverPass<D> {
             self.restart(&observed.as_ref().config, &plan.restarts).await;
         }
         self.report(&observed, &plan, &outcome).await?;
+        match self.store.last() {
+            Some(journal) if outcome.config.is_some() => {
+                let part = plan.status(observed.as_ref(), outcome.complete());
+                self.show(&observed, &plan, &journal, &part);
+            }
+            Some(_) | None => self.metrics.hide(),
+        }
         Ok(self.revisit(&observed, &plan, outcome.complete()))
+    }
+
+    fn show(&self, observed: &D::Observed, plan: &Plan, journal: &Stored, part: &StatusPart) {
+        self.metrics.show(&observed.as_ref().config.name_any(), plan, journal, part);
     }
 
     /// What stands in the place of the objects that are about to be put back.
@@ -295,7 +322,7 @@ impl<D: DriverOperator> DriverPass<D> {
             let note = drift.described(&object);
             tracing::info!(%object, "{note}");
             self.reporter
-                .emit(&self.cluster, config, Weight::Warning, &reasons::DRIFT_REPAIRED, "Repair", &note)
+                .emit(&self.cluster, config, Weight::Warning, reasons::DRIFT_REPAIRED.name, "Repair", &note)
                 .await;
         }
     }
@@ -321,7 +348,7 @@ impl<D: DriverOperator> DriverPass<D> {
         tracing::info!("{note}");
         if self.renewed.borrow_mut().insert((account, made)) {
             self.reporter
-                .emit(&self.cluster, config, Weight::Warning, &reasons::DRIFT_REPAIRED, "Restart", &note)
+                .emit(&self.cluster, config, Weight::Warning, reasons::DRIFT_REPAIRED.name, "Restart", &note)
                 .await;
         }
     }
@@ -395,6 +422,7 @@ impl<D: DriverOperator> DriverPass<D> {
         config: VDOConfig,
         journal: Stored,
     ) -> Option<Snapshot<D::Observed>> {
+        self.log.follow(config.annotations().get(LOG_ANNOTATION).map(String::as_str));
         let deleting = config.metadata.deletion_timestamp.is_some();
         let scene = Scene {
             driver: D::DRIVER,
@@ -449,7 +477,7 @@ impl<D: DriverOperator> DriverPass<D> {
         if before.is_none_or(|old| old.status != part.ready.status || old.reason != part.ready.reason) {
             let weight = if part.ready.status == Truth::True { Weight::Normal } else { Weight::Warning };
             self.reporter
-                .emit(&self.cluster, &written, weight, part.reason, "Reconcile", &part.ready.message)
+                .emit(&self.cluster, &written, weight, part.reason.name, "Reconcile", &part.ready.message)
                 .await;
             let name = D::DRIVER.name();
             tracing::info!(reason = part.ready.reason, message = part.ready.message, "{name}");

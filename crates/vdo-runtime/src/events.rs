@@ -1,26 +1,41 @@
 //! Events: a courtesy to people. One that cannot be written is logged and forgotten, never an error.
+//!
+//! The same words about the same object are one event that counts; and however often something changes its mind, a
+//! process writes no more than [`BURST`] at a time and one each [`REFILL`].
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::core::Request;
-use kube::core::params::PostParams;
+use kube::core::params::{Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use serde::de::IgnoredAny;
-use vdo_api::Reason;
+use serde_json::json;
 use vdo_api::condition::clip;
 
 use crate::client::{Cluster, built};
-use crate::clock::wall;
+use crate::clock::{Monotonic, monotonic, wall};
 use crate::fault::KubeFault;
+use crate::metrics::Metrics;
+use crate::watch::lock;
 
 /// How long emitting one may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The API server refuses a longer note.
 const NOTE_LIMIT: usize = 1000;
+/// For how long the same event again is a repetition. An API server keeps events for an hour unless told otherwise.
+const REPEATS: Duration = Duration::from_secs(600);
+/// How many events are remembered.
+const REMEMBERED: usize = 64;
+/// How many events may be written at a time.
+const BURST: u32 = 30;
+/// After how long one more may be.
+const REFILL: Duration = Duration::from_secs(10);
 
 /// Whether somebody should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,42 +46,95 @@ pub enum Weight {
     Warning,
 }
 
-/// Where the events of one operator come from.
-#[derive(Clone, Debug)]
+impl Weight {
+    fn word(self) -> &'static str {
+        match self {
+            Weight::Normal => "Normal",
+            Weight::Warning => "Warning",
+        }
+    }
+}
+
+/// Where the events of one operator come from. Clones remember together.
+#[derive(Clone)]
 pub struct Reporter {
     /// The operator, as in `vdo-core`.
     pub operator: String,
     /// The pod.
     pub pod: String,
+    metrics: Metrics,
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Reporter {
-    /// Emits one event about an object. `action` is one word for what was done or not done.
+    /// Nothing was reported yet.
+    pub fn new(operator: &str, pod: &str, metrics: &Metrics) -> Self {
+        Reporter {
+            operator: operator.to_owned(),
+            pod: pod.to_owned(),
+            metrics: metrics.clone(),
+            memory: Arc::default(),
+        }
+    }
+
+    /// Emits one event about an object. `reason` is that of the condition that it tells of; `action` is one word for what was
+    /// done or not done.
     pub async fn emit<K>(
         &self,
         cluster: &Cluster,
         about: &K,
         weight: Weight,
-        reason: &Reason,
+        reason: &str,
         action: &str,
         note: &str,
     ) where
         K: Resource<DynamicType = ()>,
     {
         let event = self.event(about, weight, reason, action, note);
-        let sent = async {
-            let body = serde_json::to_vec(&event).map_err(|error| KubeFault::malformed(&error))?;
-            let namespace = event.metadata.namespace.as_deref();
-            let path = Request::new(Event::url_path(&(), namespace));
-            let request = built(path.create(&PostParams::default(), body))?;
-            cluster.send::<IgnoredAny>(DEADLINE, request).await
+        let course = lock(&self.memory).course(&event, monotonic());
+        let sent = match course {
+            Course::Drop => {
+                tracing::debug!(reason, note, "too many events at a time; not written");
+                return self.count("dropped");
+            }
+            Course::Write => self.write(cluster, &event).await.map(|()| "written"),
+            Course::Count(name, count) => match self.again(cluster, &event, &name, count).await {
+                // It was there for as long as the API server keeps events.
+                Err(KubeFault::NotFound { .. } | KubeFault::Gone) => {
+                    lock(&self.memory).renew(&event);
+                    self.write(cluster, &event).await.map(|()| "written")
+                }
+                answer => answer.map(|()| "counted"),
+            },
         };
-        if let Err(fault) = sent.await {
-            tracing::warn!(reason = reason.name, %fault, "event not written");
+        match sent {
+            Ok(result) => self.count(result),
+            Err(fault) => {
+                lock(&self.memory).forget(&event);
+                self.count("failed");
+                tracing::warn!(reason, %fault, "event not written");
+            }
         }
     }
 
-    fn event<K>(&self, about: &K, weight: Weight, reason: &Reason, action: &str, note: &str) -> Event
+    fn count(&self, result: &str) {
+        self.metrics.events.with_label_values(&[result]).inc();
+    }
+
+    async fn write(&self, cluster: &Cluster, event: &Event) -> Result<(), KubeFault> {
+        let body = serde_json::to_vec(event).map_err(|error| KubeFault::malformed(&error))?;
+        let request = built(path(event).create(&PostParams::default(), body))?;
+        cluster.send::<IgnoredAny>(DEADLINE, request).await.map(drop)
+    }
+
+    /// Counts one that is there.
+    async fn again(&self, cluster: &Cluster, event: &Event, name: &str, count: u32) -> Result<(), KubeFault> {
+        let series = json!({"series": {"count": count, "lastObservedTime": event.event_time}});
+        let request = built(path(event).patch(name, &PatchParams::default(), &Patch::Merge(series)))?;
+        cluster.send::<IgnoredAny>(DEADLINE, request).await.map(drop)
+    }
+
+    fn event<K>(&self, about: &K, weight: Weight, reason: &str, action: &str, note: &str) -> Event
     where
         K: Resource<DynamicType = ()>,
     {
@@ -85,14 +153,8 @@ impl Reporter {
             reporting_controller: Some(format!("vdo.vmware.com/{}", self.operator)),
             reporting_instance: Some(clip(&self.pod, 128)),
             action: Some(clip(action, 128)),
-            reason: Some(clip(reason.name, 128)),
-            type_: Some(
-                match weight {
-                    Weight::Normal => "Normal",
-                    Weight::Warning => "Warning",
-                }
-                .to_owned(),
-            ),
+            reason: Some(clip(reason, 128)),
+            type_: Some(weight.word().to_owned()),
             note: Some(bytes_clipped(note, NOTE_LIMIT)),
             regarding: Some(ObjectReference {
                 api_version: Some(K::api_version(&()).into_owned()),
@@ -108,6 +170,107 @@ impl Reporter {
     }
 }
 
+fn path(event: &Event) -> Request {
+    Request::new(Event::url_path(&(), event.metadata.namespace.as_deref()))
+}
+
+/// What is done with an event.
+#[derive(Debug, PartialEq, Eq)]
+enum Course {
+    /// It is new.
+    Write,
+    /// It is the one of this name again, for the so many-eth time.
+    Count(String, u32),
+    /// Too many came.
+    Drop,
+}
+
+/// What was told lately, and how much may be told now.
+#[derive(Default)]
+struct Memory {
+    told: VecDeque<Told>,
+    /// How many were written, less what was refilled.
+    spent: u32,
+    refilled: Option<Monotonic>,
+}
+
+struct Told {
+    what: What,
+    name: String,
+    count: u32,
+    at: Monotonic,
+}
+
+/// What makes two events the same.
+#[derive(Clone, PartialEq, Eq)]
+struct What {
+    kind: Option<String>,
+    uid: Option<String>,
+    name: Option<String>,
+    type_: Option<String>,
+    reason: Option<String>,
+    note: Option<String>,
+}
+
+impl What {
+    fn of(event: &Event) -> Self {
+        let about = event.regarding.clone().unwrap_or_default();
+        What {
+            kind: about.kind,
+            uid: about.uid,
+            name: about.name,
+            type_: event.type_.clone(),
+            reason: event.reason.clone(),
+            note: event.note.clone(),
+        }
+    }
+}
+
+impl Memory {
+    fn course(&mut self, event: &Event, now: Monotonic) -> Course {
+        if !self.spend(now) {
+            return Course::Drop;
+        }
+        self.told.retain(|told| now.saturating_duration_since(told.at) < REPEATS);
+        let what = What::of(event);
+        if let Some(told) = self.told.iter_mut().find(|told| told.what == what) {
+            (told.count, told.at) = (told.count + 1, now);
+            return Course::Count(told.name.clone(), told.count);
+        }
+        if self.told.len() >= REMEMBERED {
+            self.told.pop_front();
+        }
+        let name = event.metadata.name.clone().unwrap_or_default();
+        self.told.push_back(Told { what, name, count: 1, at: now });
+        Course::Write
+    }
+
+    /// The one that was there is gone, and this one takes its place.
+    fn renew(&mut self, event: &Event) {
+        let what = What::of(event);
+        for told in self.told.iter_mut().filter(|told| told.what == what) {
+            (told.name, told.count) = (event.metadata.name.clone().unwrap_or_default(), 1);
+        }
+    }
+
+    /// One that was not written is not there to be counted.
+    fn forget(&mut self, event: &Event) {
+        let what = What::of(event);
+        self.told.retain(|told| told.what != what);
+    }
+
+    fn spend(&mut self, now: Monotonic) -> bool {
+        let since = *self.refilled.get_or_insert(now);
+        let more = u32::try_from(now.saturating_duration_since(since).as_secs() / REFILL.as_secs())
+            .unwrap_or(u32::MAX);
+        self.spent = self.spent.saturating_sub(more);
+        self.refilled = Some(if self.spent == 0 { now } else { since + REFILL * more.min(BURST) });
+        let may = self.spent < BURST;
+        self.spent += u32::from(may);
+        may
+    }
+}
+
 /// The text, cut at a character border so that it has at most `limit` bytes.
 fn bytes_clipped(text: &str, limit: usize) -> String {
     let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
@@ -118,23 +281,61 @@ fn bytes_clipped(text: &str, limit: usize) -> String {
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::ConfigMap;
-    use vdo_api::reason::AS_WANTED;
+
+    fn reporter(pod: &str) -> Reporter {
+        Reporter::new("vdo-core", pod, &Metrics::new("vdo-core", "1").unwrap())
+    }
+
+    fn map(name: &str) -> ConfigMap {
+        let metadata =
+            ObjectMeta { name: Some(name.into()), namespace: Some("n".into()), ..ObjectMeta::default() };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    fn event(note: &str) -> Event {
+        reporter("p").event(&map("m"), Weight::Normal, "AsWanted", "Verify", note)
+    }
 
     #[test]
     fn an_event_stays_within_the_bounds_of_the_server() {
-        let about = ConfigMap {
-            metadata: ObjectMeta {
-                name: Some("x".repeat(253)),
-                namespace: Some("n".into()),
-                ..ObjectMeta::default()
-            },
-            ..ConfigMap::default()
-        };
-        let reporter = Reporter { operator: "vdo-core".into(), pod: "p".repeat(200) };
-        let event = reporter.event(&about, Weight::Warning, &AS_WANTED, "Verify", &"ü".repeat(5000));
+        let pod = "p".repeat(200);
+        let about = map(&"x".repeat(253));
+        let event = reporter(&pod).event(&about, Weight::Warning, "AsWanted", "Verify", &"ü".repeat(5000));
         assert!(event.note.unwrap().len() <= 1024);
         assert!(event.metadata.name.unwrap().len() <= 253);
         assert!(event.reporting_instance.unwrap().len() <= 130);
         assert_eq!(event.metadata.namespace.unwrap(), "n");
+    }
+
+    #[test]
+    fn the_same_words_again_are_counted_and_other_words_are_written() {
+        let (mut memory, now) = (Memory::default(), monotonic());
+        let first = event("a");
+        let name = first.metadata.name.clone().unwrap();
+        assert_eq!(memory.course(&first, now), Course::Write);
+        assert_eq!(memory.course(&event("a"), now), Course::Count(name.clone(), 2));
+        assert_eq!(memory.course(&event("b"), now), Course::Write);
+        assert_eq!(memory.course(&event("a"), now + REPEATS / 2), Course::Count(name, 3));
+        assert_eq!(memory.course(&event("a"), now + REPEATS * 2), Course::Write);
+        memory.forget(&event("a"));
+        assert_eq!(memory.course(&event("a"), now + REPEATS * 2), Course::Write);
+    }
+
+    #[test]
+    fn what_changes_its_mind_all_the_time_writes_only_so_much() {
+        let (mut memory, begin) = (Memory::default(), monotonic());
+        let mut written = 0;
+        for second in 0..3600 {
+            let now = begin + Duration::from_secs(second);
+            let course = memory.course(&event(&format!("{second}")), now);
+            written += u32::from(course == Course::Write);
+        }
+        assert_eq!(written, BURST + 359);
+        assert!(memory.told.len() <= REMEMBERED);
+        // After an hour of silence there is room for a burst again, and not for more.
+        let later = begin + Duration::from_secs(7200);
+        let burst =
+            (0..100).filter(|it| memory.course(&event(&format!("later {it}")), later) == Course::Write);
+        assert_eq!(burst.count(), BURST as usize);
     }
 }

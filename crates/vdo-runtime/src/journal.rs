@@ -83,12 +83,18 @@ pub struct Stored {
     /// What is remembered.
     pub journal: Journal,
     version: Option<String>,
+    bytes: usize,
 }
 
 impl Stored {
     /// Whether there is a Secret.
     pub fn exists(&self) -> bool {
         self.version.is_some()
+    }
+
+    /// How much of the Secret it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -136,7 +142,7 @@ impl JournalStore {
             Ok(secret) => self.unpack(&secret),
             Err(KubeFault::NotFound { .. }) => {
                 let journal = Journal { hmac_key: self.fresh_key()?, ..Journal::default() };
-                Ok(Stored { journal, version: None })
+                Ok(Stored { journal, version: None, bytes: 0 })
             }
             Err(fault) => Err(self.failed(fault)),
         }
@@ -157,6 +163,7 @@ impl JournalStore {
         if packed.len() > STORED_LIMIT {
             return Err(JournalError::TooLarge { name: self.name.clone(), bytes: packed.len() });
         }
+        let bytes = packed.len();
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -178,7 +185,7 @@ impl JournalStore {
                 message: "the answer to the write of the journal has no version".into(),
             })
         })?;
-        Ok(Stored { journal: journal.clone(), version: Some(version) })
+        Ok(Stored { journal: journal.clone(), version: Some(version), bytes })
     }
 
     async fn write(&self, seen: &Stored, secret: &Secret) -> Result<Secret, KubeFault> {
@@ -205,7 +212,7 @@ impl JournalStore {
         if journal.hmac_key.is_empty() {
             return Err(unreadable("it has lost its key".into()));
         }
-        Ok(Stored { journal, version: secret.resource_version() })
+        Ok(Stored { journal, version: secret.resource_version(), bytes: packed.0.len() })
     }
 
     fn fresh_key(&self) -> Result<Vec<u8>, JournalError> {

@@ -3,10 +3,11 @@
 use crate::client::Cluster;
 use crate::events::Reporter;
 use crate::lease::{LeaseKeeper, LeaseSettings};
+use crate::logs::LogLevel;
+use crate::metrics::Metrics;
 use crate::run::{Ending, PassError, Revisit, Standing, run};
 use crate::serve::{Health, serve};
 use crate::settings::Settings;
-use crate::telemetry::{Metrics, start_logging};
 use crate::wake::Wake;
 use crate::watch::Watches;
 
@@ -22,6 +23,8 @@ pub struct Operator {
     pub reporter: Reporter,
     /// What is counted.
     pub metrics: Metrics,
+    /// How much is logged.
+    pub log: LogLevel,
     health: Health,
     lease: LeaseSettings,
 }
@@ -29,9 +32,9 @@ pub struct Operator {
 impl Operator {
     /// Begins to log, connects, and serves. The name is the field manager's and the Lease's too.
     pub async fn start(name: &'static str, version: &str, settings: &Settings) -> Result<Self, String> {
-        start_logging(settings.log_format, &settings.log)?;
+        let log = LogLevel::start(settings.log_format, &settings.log)?;
         let cluster = Cluster::connect(name, version).await.map_err(|fault| fault.to_string())?;
-        let operator = Operator::over(cluster, name, version, settings)?;
+        let operator = Operator { log, ..Operator::over(cluster, name, version, settings)? };
         serve(settings.listen, operator.health.clone())
             .await
             .map_err(|error| format!("{}: {error}", settings.listen))?;
@@ -48,11 +51,13 @@ impl Operator {
         let wake = Wake::new();
         let watches = Watches::new(&wake);
         let metrics = Metrics::new(name, version).map_err(|error| error.to_string())?;
-        let health = Health::new(&cluster, watches.pulses(), metrics.clone());
+        metrics.add_traffic(cluster.traffic()).map_err(|error| error.to_string())?;
+        let health = Health::new(&cluster, watches.pulses(), metrics.clone(), settings.metrics);
         // An event without the name of its reporter is refused.
         let pod = if settings.pod_name.is_empty() { &settings.pod_uid } else { &settings.pod_name };
-        let reporter = Reporter { operator: name.to_owned(), pod: pod.clone() };
-        Ok(Operator { cluster, wake, watches, reporter, metrics, health, lease: settings.lease(name) })
+        let reporter = Reporter::new(name, pod, &metrics);
+        let (log, lease) = (LogLevel::fixed(), settings.lease(name));
+        Ok(Operator { cluster, wake, watches, reporter, metrics, log, health, lease })
     }
 
     /// Runs passes while it leads, until told to stop. `farewell` is called at the end, whatever it is.

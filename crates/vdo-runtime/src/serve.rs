@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 
 use crate::client::Cluster;
 use crate::clock::{Monotonic, monotonic};
+use crate::metrics::Metrics;
 use crate::run::PassError;
-use crate::telemetry::Metrics;
 use crate::watch::{Pulses, lock};
 
 /// A watch that is silent for so long while the API server answers is dead.
@@ -36,17 +36,19 @@ pub struct Health {
     cluster: Cluster,
     pulses: Pulses,
     metrics: Metrics,
+    /// Whether they are served too.
+    shows_metrics: bool,
     due_since: Arc<Mutex<Option<Monotonic>>>,
 }
 
 impl Health {
     /// The health of a process that has begun nothing yet.
-    pub fn new(cluster: &Cluster, pulses: Pulses, metrics: Metrics) -> Self {
-        Health { cluster: cluster.clone(), pulses, metrics, due_since: Arc::default() }
+    pub fn new(cluster: &Cluster, pulses: Pulses, metrics: Metrics, shows_metrics: bool) -> Self {
+        Health { cluster: cluster.clone(), pulses, metrics, shows_metrics, due_since: Arc::default() }
     }
 
     pub(crate) fn set_leading(&self, leading: bool) {
-        self.metrics.leading.set(leading.into());
+        self.metrics.leading.set(f64::from(u8::from(leading)));
     }
 
     pub(crate) fn pass_begins(&self) {
@@ -57,7 +59,8 @@ impl Health {
         *lock(&self.due_since) = None;
         let outcome = error.map_or("ok", |error| error.fault().cause());
         self.metrics.passes.with_label_values(&[outcome]).inc();
-        self.metrics.pass_seconds.observe(monotonic().duration_since(began).as_secs_f64());
+        let took = monotonic().duration_since(began).as_secs_f64();
+        self.metrics.pass_seconds.with_label_values(&[outcome]).observe(took);
     }
 
     /// `Err` says what hangs. An API server that is down is never our fault.
@@ -97,12 +100,11 @@ impl Health {
         match path {
             "/healthz" => verdict(self.liveness()),
             "/readyz" => verdict(self.readiness()),
-            "/metrics" => {
-                let missing = self.cluster.lacking().len();
-                self.metrics.crd_fields_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+            "/metrics" if self.shows_metrics => {
+                self.metrics.crd_fields_missing.set(self.cluster.lacking().len() as f64);
                 (StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render(&self.pulses))
             }
-            _ => (StatusCode::NOT_FOUND, "text/plain", "/healthz, /readyz, /metrics\n".to_owned()),
+            _ => (StatusCode::NOT_FOUND, "text/plain", "not found\n".to_owned()),
         }
     }
 }

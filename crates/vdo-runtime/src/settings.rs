@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use crate::lease::LeaseSettings;
-use crate::telemetry::LogFormat;
+use crate::logs::LogFormat;
 
 /// Settings that all operators share. Each may also be given as an environment variable.
 #[derive(Args, Clone, Debug)]
@@ -22,6 +22,9 @@ pub struct Settings {
     /// Where health and metrics are served.
     #[arg(long, env = "VDO_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Whether metrics are served, beside the probes.
+    #[arg(long, env = "VDO_METRICS", default_value_t = true, action = clap::ArgAction::Set)]
+    pub metrics: bool,
     /// The form of the log: `text` or `json`.
     #[arg(long, env = "VDO_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -20,9 +20,9 @@ use vdo_compat::Driver;
 use vdo_plan::driver::{Health, Judge, Plan, Rendered, Scene, StatusPart};
 use vdo_plan::{Object, Revision, Stage};
 use vdo_runtime::driver::{DriverOperator, DriverPass, Patience};
+use vdo_runtime::logs::LogFormat;
 use vdo_runtime::own::{OwnObjects, Owner};
 use vdo_runtime::settings::Settings;
-use vdo_runtime::telemetry::LogFormat;
 use vdo_runtime::{Cluster, Operator};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -152,6 +152,7 @@ async fn beside(api: &Api, test: impl Future<Output = ()>) {
         pod_uid: "uid".into(),
         pod_name: "pod".into(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        metrics: true,
         log_format: LogFormat::Text,
         log: "info".into(),
         kube_system_secrets: Vec::new(),

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use vdo_plan::Object;
 use vdo_runtime::apply::{Write, execute};
 use vdo_runtime::lease::{LeaseKeeper, LeaseSettings, Parting};
+use vdo_runtime::metrics::Metrics;
 use vdo_runtime::run::{Ending, run_until};
 use vdo_runtime::serve::Health;
-use vdo_runtime::telemetry::Metrics;
 use vdo_runtime::watch::Pulses;
 use vdo_runtime::{Cluster, KubeFault, PassError, Revisit, Standing, Wake};
 
@@ -37,7 +37,7 @@ impl Bed {
         let api = Api::new();
         let cluster = api.cluster();
         let metrics = Metrics::new("vdo-test", "1").unwrap();
-        let health = Health::new(&cluster, Pulses::default(), metrics);
+        let health = Health::new(&cluster, Pulses::default(), metrics, true);
         Bed { api, cluster, wake: Wake::new(), health }
     }
 

@@ -12,9 +12,10 @@ use support::{Api, Reply, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vdo_api::VDOConfig;
+use vdo_runtime::metrics::Metrics;
 use vdo_runtime::serve::{Health, serve};
 use vdo_runtime::status::fetch_all;
-use vdo_runtime::telemetry::Metrics;
+use vdo_runtime::watch::Pulses;
 use vdo_runtime::{Selector, Wake, Watches};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -40,7 +41,7 @@ async fn probes_and_metrics_are_served() {
         |_| Some(()),
     );
     until("the watch works", SECOND, || rows.with(|view| view.len()).present().is_some()).await;
-    let health = Health::new(&cluster, watches.pulses(), Metrics::new("vdo-test", "1.2.3").unwrap());
+    let health = Health::new(&cluster, watches.pulses(), Metrics::new("vdo-test", "1.2.3").unwrap(), true);
     let address = serve("127.0.0.1:0".parse().unwrap(), health).await.unwrap();
 
     assert!(asked(address, "/healthz").await.starts_with("HTTP/1.1 200"));
@@ -50,14 +51,24 @@ async fn probes_and_metrics_are_served() {
     let metrics = asked(address, "/metrics").await;
     for name in [
         "vdo_build_info{",
-        "vdo_leading 0",
-        "vdo_crd_fields_missing 0",
-        "vdo_watch_silence_seconds{watch=\"configs\"}",
-        "process_open_fds ",
+        "vdo_leading{operator=\"vdo-test\"} 0",
+        "vdo_crd_fields_missing{operator=\"vdo-test\"} 0",
+        "vdo_watch_silence_seconds{watch=\"configs\",operator=\"vdo-test\"}",
+        "process_open_fds{",
     ] {
         assert!(metrics.contains(name), "{name} is not in {metrics}");
     }
     assert!(asked(address, "/debug").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn metrics_that_are_switched_off_are_not_served_and_probes_are() {
+    let api = Api::new();
+    let metrics = Metrics::new("vdo-test", "1").unwrap();
+    let health = Health::new(&api.cluster(), Pulses::default(), metrics, false);
+    let address = serve("127.0.0.1:0".parse().unwrap(), health).await.unwrap();
+    assert!(asked(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(asked(address, "/metrics").await.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +84,7 @@ async fn a_dead_watch_is_red_only_while_the_api_server_answers() {
         Selector::all(),
         |_| Some(()),
     );
-    let health = Health::new(&cluster, watches.pulses(), Metrics::new("vdo-test", "1").unwrap());
+    let health = Health::new(&cluster, watches.pulses(), Metrics::new("vdo-test", "1").unwrap(), true);
     fetch_all::<VDOConfig>(&cluster, "vdo").await.unwrap();
     tokio::time::sleep(590 * SECOND).await;
     fetch_all::<VDOConfig>(&cluster, "vdo").await.unwrap();

@@ -7,7 +7,7 @@
 use std::error::Error;
 
 use vsphere_client::{
-    CaBundle, Client, DatacenterMatch, Endpoint, Limits, SecretString, Target, Thumbprint, Trust, probe,
+    CaBundle, Client, DatacenterMatch, Endpoint, SecretString, Target, Thumbprint, Trust, probe,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,12 +28,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Err(_) => Trust::CaBundle(CaBundle::from_pem(&std::fs::read(text)?)?),
         },
     };
-    let target = Target {
-        endpoint: Endpoint::new(host, port)?,
-        trust,
-        user_agent: concat!("vsphere-client-example/", env!("CARGO_PKG_VERSION")).to_string(),
-        limits: Limits::default(),
-    };
+    let user_agent = concat!("vsphere-client-example/", env!("CARGO_PKG_VERSION"));
+    let target = Target::new(Endpoint::new(host, port)?, trust, user_agent);
     println!("{:#?}", probe(&target).await?);
     if password_file == "-" {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::certificate::Presented;
@@ -21,6 +22,14 @@ pub enum Error {
         endpoint: Endpoint,
         /// What the resolver said.
         source: std::io::Error,
+    },
+    /// The host stands for an address that [`Target`](crate::Target) does not admit. Nothing was sent there.
+    #[error("{} stands for {address}, which is not admitted", endpoint.host())]
+    AddressNotAdmitted {
+        /// Where we wanted to go.
+        endpoint: Endpoint,
+        /// The address.
+        address: IpAddr,
     },
     /// The host is there and nothing listens on the port.
     #[error("{endpoint} refused the connection")]
@@ -187,6 +196,7 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::NameNotResolved { .. }
+            | Self::AddressNotAdmitted { .. }
             | Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::Timeout { .. }

@@ -303,6 +303,7 @@ fn still_connected(error: &Error) -> bool {
         | Error::Malformed { .. }
         | Error::Unwritable { .. } => true,
         Error::NameNotResolved { .. }
+        | Error::AddressNotAdmitted { .. }
         | Error::Refused { .. }
         | Error::Unreachable { .. }
         | Error::Timeout { .. }

@@ -15,8 +15,10 @@
 mod certificate;
 mod error;
 mod inventory;
+mod meter;
 mod probe;
 mod properties;
+mod resolve;
 mod session;
 mod soap;
 mod target;
@@ -27,6 +29,7 @@ mod wire;
 pub use certificate::Presented;
 pub use error::{Error, Phase, Retry};
 pub use inventory::{Datacenter, DatacenterMatch, Datacenters, Denied, PowerState, ToolsState, Vm, Vms};
+pub use meter::{Asked, Meter};
 pub use probe::probe;
 pub use secrecy::SecretString;
 pub use session::{About, Client, CurrentSession, Session};

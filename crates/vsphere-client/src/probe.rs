@@ -9,8 +9,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::certificate::Presented;
 use crate::error::{Error, Phase};
+use crate::resolve::look_up;
 use crate::target::Target;
-use crate::wire::{ResolveFailed, classify};
+use crate::wire::classify;
 
 /// Connects by TCP and TLS, and hangs up without a byte of application data.
 ///
@@ -46,10 +47,9 @@ pub async fn probe(target: &Target) -> Result<Presented, Error> {
 /// Tries the addresses of the host in turn.
 async fn connect(target: &Target) -> Result<TcpStream, Error> {
     let endpoint = &target.endpoint;
-    let addresses: Vec<_> = tokio::net::lookup_host((endpoint.host(), endpoint.port()))
+    let addresses = look_up(endpoint.host(), endpoint.port(), target.admits)
         .await
-        .map_err(|error| classify(endpoint, Box::new(ResolveFailed::from(error))))?
-        .collect();
+        .map_err(|error| classify(endpoint, Box::new(error)))?;
     let mut last = std::io::Error::from(std::io::ErrorKind::HostUnreachable);
     for address in addresses {
         match TcpStream::connect(address).await {

@@ -193,7 +193,7 @@ impl Drop for Handover {
     }
 }
 
-const VERSIONS: &str = "the list of versions";
+const VERSIONS: &str = "vimServiceVersions.xml";
 const CONTENT: &str = "RetrieveServiceContent";
 const LOGIN: &str = "Login";
 const LOGOUT: &str = "Logout";

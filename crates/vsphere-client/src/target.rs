@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::meter::Meter;
 use crate::trust::Trust;
 
 /// Everything that must be known before the first packet.
@@ -17,6 +19,24 @@ pub struct Target {
     pub user_agent: String,
     /// How long and how much.
     pub limits: Limits,
+    /// Whether an address may be connected to; asked for each connection, about what the host stands for then.
+    pub admits: fn(IpAddr) -> bool,
+    /// Who counts what is asked.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+impl Target {
+    /// With the usual limits, at any address, and counted by nobody.
+    pub fn new(endpoint: Endpoint, trust: Trust, user_agent: &str) -> Self {
+        Target {
+            endpoint,
+            trust,
+            user_agent: user_agent.to_owned(),
+            limits: Limits::default(),
+            admits: |_| true,
+            meter: None,
+        }
+    }
 }
 
 /// A checked host and port. Two spellings of one host are one endpoint.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE};
 use reqwest::{StatusCode, Url};
 use rustls::CertificateError;
 
 use crate::error::{Error, Phase, peer_text};
+use crate::meter::{Asked, failure};
+use crate::resolve::{NoAddress, Resolver, admit_literal};
 use crate::soap::{Answer, Flaw, Request};
 use crate::target::{Endpoint, Target};
 use crate::trust::Distrusted;
@@ -39,6 +40,7 @@ pub(crate) struct Received {
 
 impl Wire {
     pub(crate) fn new(target: Target) -> Result<Self, Error> {
+        admit_literal(&target)?;
         let setup = |source| Error::Setup { endpoint: target.endpoint.clone(), source };
         let tls = target.trust.client_config().map_err(setup)?;
         let http = reqwest::Client::builder()
@@ -50,7 +52,7 @@ impl Wire {
             .referer(false)
             // A call is sent once: what to repeat is the caller's decision.
             .retry(reqwest::retry::never())
-            .dns_resolver(Arc::new(SystemResolver))
+            .dns_resolver(Arc::new(Resolver(target.admits)))
             .user_agent(&target.user_agent)
             .connect_timeout(target.limits.connect)
             .timeout(target.limits.call)
@@ -96,32 +98,53 @@ impl Wire {
     /// Sends a call, once.
     pub(crate) async fn call(&self, request: Request) -> Result<Received, Error> {
         let method = request.method;
+        let body = request.into_body();
+        let sent = body.len() as u64;
         let mut post = self
             .http
             .post(self.sdk.clone())
             .header(CONTENT_TYPE, "text/xml; charset=utf-8")
             .header(SOAP_ACTION, &self.action)
-            .body(request.into_body());
+            .body(body);
         if let Some(cookie) = &self.cookie {
             post = post.header(COOKIE, cookie);
         }
         // A fault comes with status 500 and an envelope.
-        self.receive(post, method, &[StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR]).await
+        self.receive(post, method, sent, &[StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR]).await
     }
 
     /// Fetches the list of interface versions, which needs no session.
     pub(crate) async fn fetch_versions(&self, method: &'static str) -> Result<Received, Error> {
         let mut url = self.sdk.clone();
         url.set_path("/sdk/vimServiceVersions.xml");
-        self.receive(self.http.get(url), method, &[StatusCode::OK]).await
+        self.receive(self.http.get(url), method, 0, &[StatusCode::OK]).await
     }
 
     async fn receive(
         &self,
         request: reqwest::RequestBuilder,
         method: &'static str,
+        sent: u64,
         good: &[StatusCode],
     ) -> Result<Received, Error> {
+        let answer = self.exchange(request, method, good).await;
+        if let Some(meter) = &self.target.meter {
+            let (result, received) = match &answer {
+                Ok((StatusCode::OK, received)) => ("ok", received.body.length()),
+                Ok((_, received)) => ("fault", received.body.length()),
+                Err(error) => (failure(error), 0),
+            };
+            meter.note(&Asked { method, result, sent, received });
+        }
+        answer.map(|(_, received)| received)
+    }
+
+    async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+        method: &'static str,
+        good: &[StatusCode],
+    ) -> Result<(StatusCode, Received), Error> {
         let mut response = request.send().await.map_err(|error| self.lost(error, method))?;
         let status = response.status();
         if !good.contains(&status) {
@@ -142,7 +165,7 @@ impl Wire {
             }
             body.0.push_back(chunk);
         }
-        Ok(Received { body, cookie })
+        Ok((status, Received { body, cookie }))
     }
 
     fn refused(&self, status: StatusCode, headers: &HeaderMap) -> Error {
@@ -203,8 +226,14 @@ pub(crate) fn classify(endpoint: &Endpoint, error: Box<dyn StdError + Send + Syn
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return refused_by_tls(endpoint, tls);
         }
-        if let Some(ResolveFailed(kind, text)) = cause.downcast_ref::<ResolveFailed>() {
-            return Error::NameNotResolved { endpoint, source: io::Error::new(*kind, text.clone()) };
+        match cause.downcast_ref::<NoAddress>() {
+            Some(NoAddress::Failed(kind, text)) => {
+                return Error::NameNotResolved { endpoint, source: io::Error::new(*kind, text.clone()) };
+            }
+            Some(NoAddress::NotAdmitted(address)) => {
+                return Error::AddressNotAdmitted { endpoint, address: *address };
+            }
+            None => {}
         }
         if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
             return Error::NotVCenter { endpoint, found: "a server that does not speak http".to_string() };
@@ -237,33 +266,15 @@ fn refused_by_tls(endpoint: Endpoint, error: &rustls::Error) -> Error {
     }
 }
 
-/// The system's resolver, with an error of its own type.
-struct SystemResolver;
-
-/// The name service had no answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{1}")]
-pub(crate) struct ResolveFailed(pub(crate) io::ErrorKind, pub(crate) String);
-
-impl From<io::Error> for ResolveFailed {
-    fn from(error: io::Error) -> Self {
-        Self(error.kind(), peer_text(&error.to_string()))
-    }
-}
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<_> =
-                tokio::net::lookup_host((name.as_str(), 0)).await.map_err(ResolveFailed::from)?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
 /// The pieces of a body, given back one by one as they are read.
 #[derive(Default)]
 pub(crate) struct Chunks(VecDeque<Bytes>);
+
+impl Chunks {
+    fn length(&self) -> u64 {
+        self.0.iter().map(|chunk| chunk.len() as u64).sum()
+    }
+}
 
 impl Read for Chunks {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {

@@ -268,6 +268,36 @@ async fn a_peer_that_accepts_and_says_nothing_runs_into_the_deadline() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_not_admitted_is_never_connected_to() {
+    let server = vcenter(self_signed(&["localhost"], VALID, false).server()).await;
+    for host in ["localhost", "127.0.0.1"] {
+        let mut target = server.target(host, Trust::Insecure);
+        target.admits = |address| !address.is_loopback();
+        for error in both(target).await {
+            assert!(
+                matches!(&error, Error::AddressNotAdmitted { address, .. } if address.is_loopback()),
+                "{host}: {error:?}"
+            );
+            assert_eq!(error.retry(), Retry::Transient);
+        }
+    }
+    assert_eq!(server.quiet(|record| record.connections).await, 0);
+}
+
+/// A name service that answers otherwise the second time.
+#[tokio::test]
+async fn what_was_admitted_once_is_asked_again_for_the_next_connection() {
+    static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let server = vcenter(self_signed(&["localhost"], VALID, false).server()).await;
+    let mut target = server.target("127.0.0.1", Trust::Insecure);
+    target.admits = |_| ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+    probe(&target).await.unwrap();
+    let error = Client::connect(target).await.unwrap_err();
+    assert!(matches!(error, Error::AddressNotAdmitted { .. }), "{error:?}");
+    assert_eq!(server.quiet(|record| record.connections).await, 1);
+}
+
+#[tokio::test]
 async fn names_and_ports_that_lead_nowhere_are_told_apart() {
     let server = vcenter(self_signed(&["localhost"], VALID, false).server()).await;
     let mut target = server.target("127.0.0.1", Trust::Insecure);

@@ -108,7 +108,6 @@ const NARROWER: &[(&str, &str)] = &[
     ("HostNameMismatch", FINDINGS),
     ("WaitsForCloudProvider", FINDINGS),
     ("OperatorSilent", SUMMARY),
-    ("DriverNotReady", SUMMARY),
     ("WorkUnderWay", SUMMARY),
     ("Reached", REACHABLE),
     ("DNSFailure", REACHABLE),
@@ -254,6 +253,47 @@ mod tests {
             for once in [format!("\n| [{}](#", reason.name), format!("\n### {}\n", reason.name)] {
                 assert_eq!(text.matches(&once).count(), 1, "{once}");
             }
+        }
+    }
+
+    /// A test that raises a reason says its name, or that of its constant.
+    #[test]
+    fn every_reason_is_raised_by_a_test() {
+        let words = crate::sources::words_of_tests();
+        let silent: Vec<&str> = reasons()
+            .filter(|reason| !words.contains(reason.name) && !words.contains(&constant(reason.name)))
+            .map(|reason| reason.name)
+            .collect();
+        println!("{} reasons, {} of them raised by no test", reasons().count(), silent.len());
+        assert!(silent.is_empty(), "no test says {silent:?}");
+    }
+
+    /// `CSINetworkInvalid` as `CSI_NETWORK_INVALID`.
+    fn constant(name: &str) -> String {
+        let letters: Vec<char> = name.chars().collect();
+        let mut text = String::new();
+        for (index, letter) in letters.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| letters[before]);
+            let after = letters.get(index + 1);
+            let begins = letter.is_uppercase()
+                && before
+                    .is_some_and(|it| it.is_lowercase() || after.is_some_and(|after| after.is_lowercase()));
+            if begins {
+                text.push('_');
+            }
+            text.push(letter.to_ascii_uppercase());
+        }
+        text
+    }
+
+    #[test]
+    fn a_name_is_spelt_as_its_constant() {
+        for (name, expected) in [
+            ("Installed", "INSTALLED"),
+            ("CSINetworkInvalid", "CSI_NETWORK_INVALID"),
+            ("NoReleaseFits", "NO_RELEASE_FITS"),
+        ] {
+            assert_eq!(constant(name), expected);
         }
     }
 

@@ -26,6 +26,31 @@ pub fn missing<'a>(named: impl Iterator<Item = (&'a String, &'a Vec<String>)>) -
     all.filter(|(_, test)| !found.contains(*test)).collect()
 }
 
+/// Every word of the code of tests.
+pub fn words_of_tests() -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    for folder in ["crates", "e2e/tests"] {
+        words_below(&crate::root().unwrap().join(folder), &mut words);
+    }
+    words
+}
+
+fn words_below(folder: &Path, words: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            words_below(&path, words);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let is_all_tests = path.iter().any(|part| part == "tests") || path.ends_with("tests.rs");
+            let begin = if is_all_tests { Some(0) } else { text.find("#[cfg(test)]\nmod tests {") };
+            let Some(begin) = begin else { continue };
+            let all = text[begin..].split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            words.extend(all.map(str::to_owned));
+        }
+    }
+}
+
 fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -110,16 +110,26 @@ fn code(default: &str) -> String {
 
 /// What the schema accepts.
 fn accepted(schema: &Value, path: &str) -> String {
-    let part = path.split('.').try_fold(schema, |at, name| at["properties"].get(name));
-    // Only resources have names that no schema lists.
-    let Some(part) = part else { return "a quantity".into() };
+    let part = path.split('.').try_fold(schema, |at, name| {
+        at["properties"].get(name).or_else(|| at.get("additionalProperties").filter(|it| it.is_object()))
+    });
+    let Some(part) = part else { return "text".into() };
+    if part["type"].is_array() {
+        return "a quantity".into();
+    }
     let words = part["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
     match (part["type"].as_str(), part["minimum"].as_i64(), part["maximum"].as_i64()) {
         _ if !words.is_empty() => words.join(", "),
         (_, Some(least), Some(most)) => format!("{least} to {most}"),
         (Some("boolean"), _, _) => "`true`, `false`".into(),
-        (Some("array"), _, _) => "a list of names".into(),
+        (Some("array"), _, _) => match part["items"]["type"].as_str() {
+            Some("integer") => "a list of numbers".into(),
+            Some("object") => "a list, as in a pod".into(),
+            Some(_) | None => "a list of names".into(),
+        },
+        (Some("object"), _, _) if part["properties"].is_object() => "as in a pod".into(),
+        (Some("object"), _, _) => "names with their values".into(),
         (_, _, _) => "text".into(),
     }
 }
@@ -220,8 +230,11 @@ mod tests {
             // helm hands the library's own values and the switch of a part down; both are of the chart above.
             wanted.retain(|path| path != "vdo-lib" && (path != "enabled" || name == "vdo"));
             for path in wanted {
-                let told =
-                    rows.iter().any(|row| row.path == path || row.path.starts_with(&format!("{path}.")));
+                let told = rows.iter().any(|row| {
+                    row.path == path
+                        || row.path.starts_with(&format!("{path}."))
+                        || path.starts_with(&format!("{}.", row.path))
+                });
                 assert!(told, "{name}: {path} has no row");
             }
         }

@@ -37,7 +37,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("e2e", &["vdo-api", "testbed"]),
     ("testbed", &[]),
     ("order-model", &["vdo-plan", "vdo-compat"]),
-    ("generate", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-core", "cpi-operator", "csi-operator"]),
+    (
+        "generate",
+        &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime", "vdo-core", "cpi-operator", "csi-operator"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -1,24 +1,12 @@
 //! What is done with a vCenter, each in a task of its own, so that a slow one never stops the loop.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 use vsphere_client::{
-    Client, DatacenterMatch, Denied, Endpoint, Error, Limits, Presented, Session, Target, Trust, Vm, probe,
+    Client, DatacenterMatch, Denied, Endpoint, Error, Meter, Presented, Session, Target, Trust, Vm, probe,
 };
-
-/// How long a name may take to resolve.
-const RESOLVE: Duration = Duration::from_secs(10);
-
-/// Why a vCenter could not be reached.
-#[derive(Debug)]
-pub enum Unreached {
-    /// Its name resolves to an address that is not allowed.
-    Address(IpAddr),
-    /// Something went wrong on the way, or the peer is not the one that is meant.
-    Vcenter(Error),
-}
 
 /// A vCenter that was reached and is trusted.
 pub struct Reach {
@@ -70,7 +58,7 @@ pub enum Unread {
 /// What a task came back with.
 pub enum Report {
     /// From [`reach`].
-    Reached(Result<Reach, Unreached>),
+    Reached(Result<Reach, Error>),
     /// From [`log_in`].
     LoggedIn(Result<Session, Error>),
     /// From [`read`].
@@ -79,14 +67,10 @@ pub enum Report {
     Alive(Session, Result<(), Error>),
 }
 
-/// Where to connect, as this program.
-pub fn target(endpoint: Endpoint, trust: Trust) -> Target {
-    Target {
-        endpoint,
-        trust,
-        user_agent: concat!("vdo-core/", env!("CARGO_PKG_VERSION")).to_owned(),
-        limits: Limits::default(),
-    }
+/// Where to connect, as this program, and who counts.
+pub fn target(endpoint: Endpoint, trust: Trust, meter: Arc<dyn Meter>) -> Target {
+    let user_agent = concat!("vdo-core/", env!("CARGO_PKG_VERSION"));
+    Target { admits: is_allowed, meter: Some(meter), ..Target::new(endpoint, trust, user_agent) }
 }
 
 /// Whether we connect to an address at all: never to ourselves, nor to what a name should not lead to.
@@ -113,19 +97,11 @@ pub enum Connect {
     ToLook,
 }
 
-async fn reached(target: Target, connect: Connect) -> Result<Reach, Unreached> {
-    let endpoint = &target.endpoint;
-    // A name that does not resolve is reported by the client, with its own words for it.
-    let resolved = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((endpoint.host(), endpoint.port())));
-    if let Ok(Ok(addresses)) = resolved.await
-        && let Some(address) = addresses.map(|it| it.ip()).find(|it| !is_allowed(*it))
-    {
-        return Err(Unreached::Address(address));
-    }
-    let presented = probe(&target).await.map_err(Unreached::Vcenter)?;
+async fn reached(target: Target, connect: Connect) -> Result<Reach, Error> {
+    let presented = probe(&target).await?;
     let client = match connect {
         Connect::ToLook => None,
-        Connect::ForLogin => Some(Client::connect(target).await.map_err(Unreached::Vcenter)?),
+        Connect::ForLogin => Some(Client::connect(target).await?),
     };
     Ok(Reach { presented, client })
 }

@@ -1,6 +1,7 @@
 //! What this process keeps of each vCenter: the session, the task under way, and what was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,10 +13,11 @@ use vdo_runtime::Wake;
 use vdo_runtime::clock::{Monotonic, monotonic};
 use vsphere_client::{About, Client, Error, Retry, Session, Vm};
 
-use super::check::{Connect, Report, Unreached, Unread};
+use super::check::{Connect, Report, Unread};
 use super::due::{Due, Reached, SessionUse, Situation, Went, due};
 use super::verdict::{self, Evidence, Proof};
 use super::{Access, Aspect, Errand, Subject, check};
+use crate::metrics::CoreMetrics;
 
 /// How long a task may go on at a stop before it is left.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -23,6 +25,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// All vCenters, by the UID of their VsphereCloudConfig.
 pub struct Memory {
     wake: Wake,
+    metrics: CoreMetrics,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -61,8 +64,13 @@ struct Held {
 
 impl Memory {
     /// Knows nothing yet.
-    pub fn new(wake: &Wake) -> Self {
-        Memory { wake: wake.clone(), entries: BTreeMap::new() }
+    pub fn new(wake: &Wake, metrics: &CoreMetrics) -> Self {
+        Memory { wake: wake.clone(), metrics: metrics.clone(), entries: BTreeMap::new() }
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.entries.values().filter(|entry| entry.held.is_some()).count()
     }
 
     /// What is kept of this vCenter.
@@ -90,11 +98,11 @@ impl Memory {
 
     /// Starts what is due and needs no word in status first.
     pub fn start(&mut self, uid: &str, config: &VsphereCloudConfig, errand: &Errand, due: Due) {
-        let wake = self.wake.clone();
+        let (wake, meter) = (self.wake.clone(), Arc::new(self.metrics.clone()));
         let entry = self.of(uid);
         match due {
             Due::Reach => {
-                let target = check::target(errand.endpoint.clone(), errand.trust.clone());
+                let target = check::target(errand.endpoint.clone(), errand.trust.clone(), meter);
                 let connect = if errand.credentials.is_ok() { Connect::ForLogin } else { Connect::ToLook };
                 entry.client = None;
                 entry.run(errand, wake, check::reach(target, connect));
@@ -119,11 +127,18 @@ impl Memory {
 
     /// Logs in. Only after status names the login.
     pub fn log_in(&mut self, uid: &str, errand: &Errand) {
-        let wake = self.wake.clone();
+        let (wake, logins) = (self.wake.clone(), self.metrics.logins.clone());
         let entry = self.of(uid);
         if let (Some(client), Ok(credentials)) = (entry.client.take(), &errand.credentials) {
             let (user, password) = (credentials.username.clone(), credentials.password.clone());
-            entry.run(errand, wake, check::log_in(client, user, password));
+            let work = async move {
+                let report = check::log_in(client, user, password).await;
+                if let Report::LoggedIn(outcome) = &report {
+                    logins.with_label_values(&[login_result(outcome)]).inc();
+                }
+                report
+            };
+            entry.run(errand, wake, work);
         }
     }
 
@@ -236,7 +251,7 @@ impl Entry {
         config: &VsphereCloudConfig,
         errand: Option<&Errand>,
         asked: &Subject,
-        outcome: Result<check::Reach, Unreached>,
+        outcome: Result<check::Reach, Error>,
     ) {
         let Some(errand) = errand else { return };
         let went = match outcome {
@@ -247,17 +262,12 @@ impl Entry {
                 self.evidence.reached = Some(Ok(()));
                 Went::Well
             }
-            Err(why) => {
-                self.evidence.reached = Some(Err(verdict::unreached(config, errand, &why)));
-                match &why {
-                    Unreached::Address(_) => self.went(Retry::Transient),
-                    Unreached::Vcenter(error) => {
-                        if let Some(shown) = verdict::shown(error) {
-                            self.evidence.presented = Some(shown);
-                        }
-                        self.went(error.retry())
-                    }
+            Err(error) => {
+                self.evidence.reached = Some(Err(verdict::failure(config, errand, &error)));
+                if let Some(shown) = verdict::shown(&error) {
+                    self.evidence.presented = Some(shown);
                 }
+                self.went(error.retry())
             }
         };
         self.reached = Some((asked.access.clone(), asked.generation, went, monotonic()));
@@ -442,5 +452,13 @@ impl Entry {
             *reads += 1;
         }
         next
+    }
+}
+
+fn login_result(outcome: &Result<Session, Error>) -> &'static str {
+    match outcome {
+        Ok(_) => "accepted",
+        Err(Error::InvalidLogin) => "refused",
+        Err(_) => "failed",
     }
 }

@@ -7,7 +7,7 @@ use vdo_api::vcenter::{ConfigState, Login, LoginOutcome, Presented, Trust, Trust
 use vdo_api::{Condition, Reason, Truth, VsphereCloudConfig, VsphereCloudConfigStatus};
 use vsphere_client::{About, Distrust, Error, Phase};
 
-use super::check::{Unreached, Unread};
+use super::check::Unread;
 use super::due::{Permission, permission};
 use super::{Aspect, Errand, Known, Obstacle};
 use crate::reasons;
@@ -262,21 +262,6 @@ pub fn shown(error: &Error) -> Option<Presented> {
     }
 }
 
-/// What a look that failed says.
-pub fn unreached(config: &VsphereCloudConfig, errand: &Errand, why: &Unreached) -> Obstacle {
-    match why {
-        Unreached::Vcenter(error) => failure(config, errand, error),
-        Unreached::Address(address) => Obstacle::wrong(
-            Aspect::Reachable,
-            &reasons::ADDRESS_NOT_ALLOWED,
-            format!(
-                "{} resolves to {address}, a loopback, link-local or unspecified address; correct spec.vcIp or the name service",
-                errand.endpoint.host()
-            ),
-        ),
-    }
-}
-
 /// What a read that failed says.
 pub fn unread(config: &VsphereCloudConfig, errand: &Errand, why: &Unread) -> Obstacle {
     let aspect = Aspect::DatacentersFound;
@@ -323,6 +308,14 @@ pub fn failure(config: &VsphereCloudConfig, errand: &Errand, error: &Error) -> O
         Error::NameNotResolved { .. } => {
             wrong(Reachable, &reasons::DNS_FAILURE, "correct spec.vcIp or the DNS servers of the nodes")
         }
+        Error::AddressNotAdmitted { address, .. } => Obstacle::wrong(
+            Reachable,
+            &reasons::ADDRESS_NOT_ALLOWED,
+            format!(
+                "{} resolves to {address}, a loopback, link-local or unspecified address; correct spec.vcIp or the name service",
+                errand.endpoint.host()
+            ),
+        ),
         Error::Refused { .. } => wrong(
             Reachable,
             &reasons::CONNECTION_REFUSED,
@@ -412,6 +405,7 @@ fn ask_again(config: &VsphereCloudConfig) -> String {
 pub fn was_not_judged(error: &Error) -> bool {
     match error {
         Error::NameNotResolved { .. }
+        | Error::AddressNotAdmitted { .. }
         | Error::Refused { .. }
         | Error::NotTls { .. }
         | Error::TlsFailed { .. }

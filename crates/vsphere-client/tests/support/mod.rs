@@ -93,16 +93,9 @@ impl Server {
     }
 
     pub fn target(&self, host: &str, trust: Trust) -> Target {
-        Target {
-            endpoint: Endpoint::new(host, self.port).unwrap(),
-            trust,
-            user_agent: USER_AGENT.to_string(),
-            limits: Limits {
-                connect: Duration::from_secs(5),
-                call: Duration::from_secs(5),
-                ..Limits::default()
-            },
-        }
+        let limits =
+            Limits { connect: Duration::from_secs(5), call: Duration::from_secs(5), ..Limits::default() };
+        Target { limits, ..Target::new(Endpoint::new(host, self.port).unwrap(), trust, USER_AGENT) }
     }
 
     /// Looks at the record once every connection has ended.

@@ -68,7 +68,8 @@ fn what_an_operator_writes_of_its_own_is_pinned_by_name() {
         (CPI_NAMESPACE | CSI_NAMESPACE, "secrets" | "configmaps") => true,
         // The controllers name the pods; an operator restarts them and makes none.
         (CPI_NAMESPACE | CSI_NAMESPACE, "pods") => atom.verb == "delete",
-        ("here", "leases" | "events" | "secrets" | "configmaps") => atom.verb == "create",
+        ("here", "leases" | "secrets" | "configmaps") => atom.verb == "create",
+        ("here", "events") => matches!(atom.verb, "create" | "patch"),
         ("here", "vdoconfigs" | "vdoconfigs/status") => atom.verb == "patch",
         (_, "vdoconfigs/status" | "vspherecloudconfigs/status" | "compatibilityconfigs/status") => true,
         _ => false,

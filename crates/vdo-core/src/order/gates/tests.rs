@@ -137,3 +137,23 @@ fn a_driver_that_is_not_wanted_has_no_gate() {
     let gates = publish(&view(&vdo, NOW), &ground);
     assert!(gates.cpi.is_some() && gates.csi.is_none());
 }
+
+#[test]
+fn csi_waits_until_a_cpi_that_nobody_wants_any_more_is_gone() {
+    let mut vdo = with_cpi_installed("1.35.0");
+    vdo.spec.cloud_provider = None;
+    let mut answers = answers("1.35.0");
+    answers.cpi = None;
+    // A row that needs no cloud provider.
+    let Some(Answer::Chosen(chosen)) = &mut answers.csi else { panic!("a release fits") };
+    chosen.row.needs_cpi = false;
+    let nodes = nodes(true);
+    let ground = Ground {
+        kubernetes: "1.35.0",
+        matrix: MatrixRef::default(),
+        answers: &answers,
+        nodes: &nodes,
+        machines_known: true,
+    };
+    assert_eq!(seen(&publish(&view(&vdo, NOW), &ground).csi), (true, false, "CPIStillThere"));
+}

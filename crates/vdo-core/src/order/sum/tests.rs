@@ -128,6 +128,17 @@ fn ready_is_what_the_drivers_say_of_this_generation() {
 }
 
 #[test]
+fn what_is_under_way_is_told_and_nothing_else() {
+    let under_way = (Truth::True, "WorkUnderWay".to_owned());
+    let nothing = (Truth::False, "AsWanted".to_owned());
+    assert_eq!(world().seen(2).installed().attempting().says("Progressing"), under_way);
+    assert_eq!(world().seen(2).installed().cpi(Truth::True, 2).says("Progressing"), nothing);
+    let mut going = world().seen(2).installed();
+    going.config.metadata.deletion_timestamp = Some(Time(NOW));
+    assert_eq!(going.says("Progressing"), under_way);
+}
+
+#[test]
 fn a_silent_operator_is_named() {
     let late = World { known_for: PATIENCE, ..world().seen(1).installed().cpi(Truth::True, 1) };
     assert_eq!(late.says("Ready"), (Truth::Unknown, "OperatorSilent".into()));

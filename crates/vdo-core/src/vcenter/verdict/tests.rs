@@ -37,6 +37,11 @@ fn each_error_of_the_client_has_its_condition() {
     let pinned = Thumbprint::Sha256([1; 32]);
     let cases = [
         (Error::NameNotResolved { endpoint: endpoint(), source: io() }, Reachable, "DNSFailure"),
+        (
+            Error::AddressNotAdmitted { endpoint: endpoint(), address: [127, 0, 0, 1].into() },
+            Reachable,
+            "AddressNotAllowed",
+        ),
         (Error::Refused { endpoint: endpoint() }, Reachable, "ConnectionRefused"),
         (Error::Unreachable { endpoint: endpoint(), source: Box::new(io()) }, Reachable, "Timeout"),
         (timeout(Phase::Connect), Reachable, "Timeout"),
@@ -131,6 +136,7 @@ fn login(outcome: LoginOutcome, second: i64) -> Login {
 fn a_whole_check_is_verified_with_the_very_secret() {
     let status = judge(&config("a"), &whole(), Some(login(LoginOutcome::Accepted, 1))).unwrap();
     assert!(status.conditions.iter().all(|it| it.status == Truth::True), "{:?}", said(&status));
+    assert_eq!(said(&status)[2], ("CredentialsValid", Truth::True, "LoggedIn"));
     assert_eq!((status.config, status.message.as_str()), (Some(ConfigState::Verified), ""));
     let verified = status.verified.unwrap();
     assert_eq!(
