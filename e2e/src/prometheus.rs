@@ -20,7 +20,6 @@ const SCRAPE: &str = "1s";
 /// A running Prometheus. It ends with this value.
 pub struct Prometheus {
     child: Child,
-    log: PathBuf,
 }
 
 /// A series of a range: its labels, and its points by Unix time.
@@ -43,7 +42,7 @@ impl Prometheus {
     pub fn start(bed: &Bed, scrape: &Value, rules: &Value) -> Result<Self> {
         let folder = bed.path("tmp/prometheus");
         fs::create_dir_all(&folder)?;
-        let (config, log) = (folder.join("prometheus.yml"), bed.path("log/prometheus.log"));
+        let config = folder.join("prometheus.yml");
         fs::write(folder.join("rules.yml"), rules.to_string())?;
         fs::write(
             &config,
@@ -56,7 +55,7 @@ impl Prometheus {
         if !said.status.success() {
             bail!("{}", String::from_utf8_lossy(&said.stderr));
         }
-        let output = fs::File::create(&log)?;
+        let output = fs::File::create(bed.path("log/prometheus.log"))?;
         let child = Command::new(program("prometheus")?)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
@@ -66,12 +65,7 @@ impl Prometheus {
             .stderr(output)
             .spawn()
             .context("failed to start Prometheus")?;
-        Ok(Prometheus { child, log })
-    }
-
-    /// What it has printed, for a failure.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        Ok(Prometheus { child })
     }
 
     fn ask(&self, path: &str) -> Result<Value> {

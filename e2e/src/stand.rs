@@ -90,6 +90,20 @@ pub fn rendered_chart(bed: &Bed, chart: &str, more: &[&str]) -> Result<String> {
     helm(bed, &[&arguments[..], more].concat())
 }
 
+/// The objects that `helm template` prints of a chart.
+pub fn rendered_objects(bed: &Bed, chart: &str, more: &[&str]) -> Result<Vec<Value>> {
+    let text = rendered_chart(bed, chart, more)?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).context("what helm printed is no YAML")?;
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// The pods of an operator.
+pub fn operator_pods(bed: &Bed, operator: &str) -> Result<Vec<Value>> {
+    let label = format!("app.kubernetes.io/name={operator}");
+    let mut list = bed.get(&["pods", "-n", NAMESPACE, "-l", &label])?;
+    serde_json::from_value(list["items"].take()).context("a list of pods")
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {

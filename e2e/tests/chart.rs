@@ -12,21 +12,23 @@ mod wrong;
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use e2e::crd::NAMESPACE;
-use e2e::stand::{built_chart, helm, rendered_chart};
+use e2e::stand::{built_chart, helm, rendered_objects};
 use serde_json::Value;
 use testbed::bed::Bed;
 
 /// Rendered objects by kind, namespace and name.
 type Objects = BTreeMap<String, Value>;
 
+/// Whoever renders without a cluster has to say that it knows our kinds.
+const KINDS_KNOWN: [&str; 2] = ["--api-versions", "vdo.vmware.com/v1alpha1/VDOConfig"];
+
 /// Renders the chart with these values, without asking an API server.
 fn render(bed: &Bed, values: &Value) -> Result<Objects> {
-    let text = template(bed, values)?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).context("what helm printed is no YAML")?;
+    let file = values_file(bed, values)?;
     let mut objects = Objects::new();
-    for object in documents.into_iter().filter(|object| !object.is_null()) {
+    for object in rendered_objects(bed, "vdo", &[&["--values", &file], &KINDS_KNOWN[..]].concat())? {
         let word = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
         let namespace = word("/metadata/namespace");
         let key = format!("{} {namespace}/{}", word("/kind"), word("/metadata/name"));
@@ -34,13 +36,6 @@ fn render(bed: &Bed, values: &Value) -> Result<Objects> {
         assert!(objects.insert(key.clone(), object.clone()).is_none(), "{key} is rendered twice");
     }
     Ok(objects)
-}
-
-/// What `helm template` prints.
-fn template(bed: &Bed, values: &Value) -> Result<String> {
-    let file = values_file(bed, values)?;
-    let known = ["--api-versions", "vdo.vmware.com/v1alpha1/VDOConfig"];
-    rendered_chart(bed, "vdo", &[&["--values", &file], &known[..]].concat())
 }
 
 /// Installs or upgrades the chart with these values. In this bed no pod ever runs, so nobody waits for one.

@@ -125,10 +125,7 @@ fn logins(bed: &Bed) -> (i64, i64) {
 }
 
 fn pods_of(bed: &Bed, operator: &str) -> Vec<(String, i64)> {
-    let label = format!("app.kubernetes.io/name={operator}");
-    let pods = bed.get(&["pods", "-n", NAMESPACE, "-l", &label]).unwrap();
-    let mut pods: Vec<(String, i64)> = pods["items"]
-        .as_array()
+    let mut pods: Vec<(String, i64)> = operator_pods(bed, operator)
         .unwrap()
         .iter()
         .map(|pod| {
@@ -152,8 +149,7 @@ fn another_leads(bed: &Bed, before: &[(String, i64)]) {
     bed.kubectl(&["rollout", "status", "deployment/vdo-core", "-n", NAMESPACE, "--timeout=60s"]).unwrap();
     let old: Vec<String> = before.iter().map(|(name, _)| name.clone()).collect();
     eventually(SOON, "the pods before are gone, and a new one leads", || {
-        let pods = bed.get(&["pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=vdo-core"])?;
-        let pods = pods["items"].as_array().unwrap();
+        let pods = operator_pods(bed, "vdo-core")?;
         let lease = bed.get(&["lease", "vdo-core", "-n", NAMESPACE])?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
         let is_new = |pod: &Value| !old.iter().any(|name| pod["metadata"]["name"] == name.as_str());

@@ -14,18 +14,20 @@ use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::checkout;
 use e2e::crd::NAMESPACE;
 use e2e::http::ask_operator;
 use e2e::plot::{Panel, draw};
 use e2e::prometheus::{Prometheus, Series};
-use e2e::stand::{CONFIG, OPERATORS, VCENTER, apply_secret, await_condition, rendered_chart};
+use e2e::stand::{
+    CONFIG, OPERATORS, VCENTER, apply_secret, await_condition, operator_pods, rendered_objects,
+};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::eventually;
 
-use crate::house::{CPI, NEW, SOON, chapter, installed, passes, patch};
+use crate::house::{CPI, NEW, SOON, chapter, installed, passes, patch, pods};
 
 const VALUES: &[&str] = &["cpi-operator.rolloutSoakSeconds=4", "csi-operator.rolloutSoakSeconds=4"];
 /// How long an alert has to be true in this bed: nobody waits for an hour here.
@@ -55,14 +57,14 @@ fn scrape(bed: &Bed) -> Value {
         rules.next().unwrap_or_else(|| panic!("no rule for {label}"))["regex"] == value
     };
     let items = |kind: &str| bed.get(&[kind, "-n", namespace]).unwrap()["items"].as_array().unwrap().clone();
-    let service = |name: &Value| items("services").into_iter().find(|it| it["metadata"]["name"] == *name);
+    let services = items("services");
+    let service = |name: &Value| services.iter().find(|it| it["metadata"]["name"] == *name);
     let mut targets = Vec::new();
     for slice in items("endpointslices") {
         let owner = service(&slice["metadata"]["labels"]["kubernetes.io/service-name"]);
-        let part_of = owner
-            .and_then(|it| it["metadata"]["labels"]["app.kubernetes.io/part-of"].as_str().map(str::to_owned));
+        let part_of = owner.and_then(|it| it["metadata"]["labels"]["app.kubernetes.io/part-of"].as_str());
         let port = &slice["ports"][0];
-        if !keeps("__meta_kubernetes_service_label_app_kubernetes_io_part_of", &part_of.unwrap_or_default())
+        if !keeps("__meta_kubernetes_service_label_app_kubernetes_io_part_of", part_of.unwrap_or_default())
             || !keeps("__meta_kubernetes_endpointslice_port_name", port["name"].as_str().unwrap_or_default())
         {
             continue;
@@ -87,8 +89,8 @@ fn rules(bed: &Bed) -> Value {
 
 /// The one object of a kind that the chart makes with everything switched on.
 fn rendered(bed: &Bed, kind: &str) -> Value {
-    let text = rendered_chart(bed, "vdo", &["--set", "alerts.enabled=true,dashboard.enabled=true"]).unwrap();
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let all = ["--set", "alerts.enabled=true,dashboard.enabled=true"];
+    let objects = rendered_objects(bed, "vdo", &all).unwrap();
     objects.into_iter().find(|object| object["kind"] == kind).unwrap()
 }
 
@@ -285,10 +287,8 @@ fn the_dashboard_asks_what_prometheus_answers_and_is_drawn() {
 
 /// What the operators of a name have printed.
 fn logs(bed: &Bed, operator: &str) -> Result<String> {
-    let label = format!("app.kubernetes.io/name={operator}");
-    let pods = bed.get(&["pods", "-n", NAMESPACE, "-l", &label])?;
     let mut text = String::new();
-    for pod in pods["items"].as_array().context("no list")? {
+    for pod in operator_pods(bed, operator)? {
         text.push_str(&bed.container_log(NAMESPACE, pod["metadata"]["name"].as_str().unwrap(), operator)?);
     }
     Ok(text)
@@ -297,17 +297,10 @@ fn logs(bed: &Bed, operator: &str) -> Result<String> {
 #[test]
 fn what_is_logged_is_changed_by_an_annotation_and_back_without_a_restart() {
     chapter(NEW, |bed| {
-        let uids = || -> BTreeSet<String> {
-            let pods = bed.get(&["pods", "-n", NAMESPACE]).unwrap();
-            let pods = pods["items"].as_array().unwrap().iter();
-            pods.map(|it| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect()
-        };
-        let before = uids();
+        let before = pods(bed, NAMESPACE);
         // Whoever sends what is no request is told of at the level debug, and at no other.
         let knock = |operator: &str| {
-            let label = format!("app.kubernetes.io/name={operator}");
-            let pods = bed.get(&["pods", "-n", NAMESPACE, "-l", &label]).unwrap();
-            for pod in pods["items"].as_array().unwrap() {
+            for pod in operator_pods(bed, operator).unwrap() {
                 let mut stream =
                     TcpStream::connect((pod["status"]["podIP"].as_str().unwrap(), 8080)).unwrap();
                 stream.write_all(b"this is no request\r\n\r\n").unwrap();
@@ -344,6 +337,6 @@ fn what_is_logged_is_changed_by_an_annotation_and_back_without_a_restart() {
                 }
             }
         }
-        assert_eq!(uids(), before);
+        assert_eq!(pods(bed, NAMESPACE), before);
     });
 }

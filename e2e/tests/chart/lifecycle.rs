@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::crd::NAMESPACE;
-use e2e::stand::OPERATORS;
+use e2e::stand::{OPERATORS, rendered_chart};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::eventually;
 
-use super::{install, template, uninstall};
+use super::{install, uninstall};
 
 /// Values that bring a vCenter with this datacenter and a VDOConfig along.
 pub fn with_config(datacenter: &str) -> Value {
@@ -194,7 +194,7 @@ fn monitors_rules_policies_and_the_dashboard_are_accepted_where_their_kinds_are_
 #[test]
 fn one_file_is_enough_for_those_who_have_no_helm() {
     let bed = Bed::from_env();
-    let text = template(&bed, &json!({})).unwrap();
+    let text = rendered_chart(&bed, "vdo", &[]).unwrap();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &namespace.to_string()).unwrap();
     let apply = || bed.kubectl_with(&["apply", "--server-side", "--validate=strict", "-f", "-"], &text);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use e2e::stand::{OPERATORS, built_chart, helm, rendered_chart};
+use e2e::stand::{OPERATORS, built_chart, helm, rendered_objects};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 
@@ -140,8 +140,7 @@ fn every_part_alone_renders_what_it_renders_in_the_whole() {
     let bed = Bed::from_env();
     let whole = render(&bed, &json!({})).unwrap();
     for part in OPERATORS {
-        let text = rendered_chart(&bed, part, &[]).unwrap();
-        let alone: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let alone = rendered_objects(&bed, part, &[]).unwrap();
         assert!(alone.len() > 4, "{part}");
         for object in alone {
             assert!(whole.values().any(|there| *there == object), "{part}: {object}");

@@ -14,7 +14,7 @@ use e2e::crd::{NAMESPACE, apply, vdo};
 use e2e::http::ask_operator;
 use e2e::stand::{
     CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, matrix_of,
-    operator_logs,
+    operator_logs, operator_pods,
 };
 use serde_json::{Value, json};
 use testbed::audit::{AuditLog, Request};
@@ -210,10 +210,8 @@ pub fn no_workload_was_deleted(bed: &Bed, since: &Since) {
 
 /// The UIDs of the pods of an operator.
 fn replicas(bed: &Bed, operator: &str) -> Result<Vec<String>> {
-    let label = format!("app.kubernetes.io/name={operator}");
-    let list = bed.get(&["pods", "-n", NAMESPACE, "-l", &label])?;
-    let pods = list["items"].as_array().unwrap().iter();
-    Ok(pods.map(|it| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect())
+    let pods = operator_pods(bed, operator)?;
+    Ok(pods.iter().map(|it| it["metadata"]["uid"].as_str().unwrap().to_owned()).collect())
 }
 
 /// Starts the pods of an operator anew, from the images as they are now, and waits until only these are there.
@@ -406,10 +404,8 @@ pub fn volumes(bed: &Bed) -> Vec<String> {
 
 /// How many passes the replicas of an operator made so far: the proof that it was awake.
 pub fn passes(bed: &Bed, operator: &str) -> Result<u64> {
-    let label = format!("app.kubernetes.io/name={operator}");
-    let pods = bed.get(&["pods", "-n", NAMESPACE, "-l", &label])?;
     let mut passes = 0;
-    for pod in pods["items"].as_array().unwrap() {
+    for pod in operator_pods(bed, operator)? {
         let address = pod["status"]["podIP"].as_str().context("a pod without an address")?;
         let metrics = ask_operator(address, "/metrics", Duration::from_secs(5))?;
         let lines = metrics.lines().filter_map(|line| line.strip_prefix("vdo_passes_total{"));

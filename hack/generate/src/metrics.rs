@@ -85,10 +85,27 @@ fn row(metric: &Described) -> String {
     docs::row(&[&format!("`{}`", metric.name), kind, &labels.join(", "), metric.help])
 }
 
+#[cfg(test)]
+fn all() -> impl Iterator<Item = &'static Described> {
+    GROUPS.iter().flat_map(|group| group.metrics.iter().copied().flatten())
+}
+
 /// The names of all metrics.
 #[cfg(test)]
 pub fn families() -> impl Iterator<Item = &'static str> {
-    GROUPS.iter().flat_map(|group| group.metrics.iter().copied().flatten()).map(|metric| metric.name)
+    all().map(|metric| metric.name)
+}
+
+/// A series of ours that a query asks for and that there is not.
+#[cfg(test)]
+pub fn unknown_in(query: &str) -> Option<&str> {
+    let is_of = |metric: &Described, word: &str| match (metric.kind, word.strip_prefix(metric.name)) {
+        (Kind::Histogram, Some(part)) => ["_bucket", "_sum", "_count"].contains(&part),
+        (Kind::Counter | Kind::Gauge, Some(part)) => part.is_empty(),
+        (_, None) => false,
+    };
+    let mut ours = crate::sources::words(query).filter(|word| word.starts_with("vdo_"));
+    ours.find(|word| !all().any(|metric| is_of(metric, word)))
 }
 
 #[cfg(test)]
@@ -100,10 +117,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_series_that_no_metric_has_is_seen() {
+        assert_eq!(unknown_in("sum(rate(vdo_pass_seconds_bucket[5m])) / vdo_leading"), None);
+        assert_eq!(unknown_in("vdo_leading_total + vdo_leading"), Some("vdo_leading_total"));
+        assert_eq!(unknown_in("vdo_pass_seconds"), Some("vdo_pass_seconds"));
+    }
+
+    #[test]
     fn no_two_metrics_have_one_name_and_none_takes_the_label_of_all() {
         let names: BTreeSet<&str> = families().collect();
         assert_eq!(names.len(), families().count());
-        for metric in GROUPS.iter().flat_map(|group| group.metrics.iter().copied().flatten()) {
+        for metric in all() {
             assert!(!metric.labels.contains(&OPERATOR_LABEL), "{}", metric.name);
         }
     }

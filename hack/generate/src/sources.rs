@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Every test of the workspace, as `binary::test`.
 fn tests() -> BTreeSet<String> {
-    let root = crate::root().unwrap();
     let mut found = BTreeSet::new();
-    for folder in ["crates", "e2e", "hack"] {
-        tests_below(&root.join(folder), &mut found);
-    }
+    read_below(&["crates", "e2e", "hack"], &mut |path, text| {
+        found.extend(tests_in(text).map(|name| format!("{}::{name}", binary(path))));
+    });
     found
 }
 
@@ -28,37 +27,32 @@ pub fn missing<'a>(named: impl Iterator<Item = (&'a String, &'a Vec<String>)>) -
 
 /// Every word of the code of tests.
 pub fn words_of_tests() -> BTreeSet<String> {
-    let mut words = BTreeSet::new();
-    for folder in ["crates", "e2e/tests"] {
-        words_below(&crate::root().unwrap().join(folder), &mut words);
-    }
-    words
+    let mut found = BTreeSet::new();
+    read_below(&["crates", "e2e/tests"], &mut |path, text| {
+        let is_all_tests = path.iter().any(|part| part == "tests") || path.ends_with("tests.rs");
+        let begin = if is_all_tests { Some(0) } else { text.find("#[cfg(test)]\nmod tests {") };
+        found.extend(begin.into_iter().flat_map(|begin| words(&text[begin..])).map(str::to_owned));
+    });
+    found
 }
 
-fn words_below(folder: &Path, words: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            words_below(&path, words);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let is_all_tests = path.iter().any(|part| part == "tests") || path.ends_with("tests.rs");
-            let begin = if is_all_tests { Some(0) } else { text.find("#[cfg(test)]\nmod tests {") };
-            let Some(begin) = begin else { continue };
-            let all = text[begin..].split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-            words.extend(all.map(str::to_owned));
-        }
-    }
+/// The names in a text of code or of queries.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
 }
 
-fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            tests_below(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            found.extend(tests_in(&text).map(|name| format!("{}::{name}", binary(&path))));
+/// Reads every source file below these folders of the checkout.
+fn read_below(folders: &[&str], read: &mut dyn FnMut(&Path, &str)) {
+    let root = crate::root().unwrap();
+    let mut left: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                read(&path, &fs::read_to_string(&path).unwrap());
+            }
         }
     }
 }
