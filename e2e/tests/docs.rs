@@ -96,7 +96,7 @@ impl Reader {
         let vcenter = self.bed.vcenter(1);
         e2e::stand::apply_authority(&self.bed);
         for name in ["secret", "vcenter"] {
-            let text = filled(&self.pages["README.md"], name, &vcenter).unwrap();
+            let text = filled(&self.pages["README.md"], name, vcenter).unwrap();
             self.bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &text).unwrap();
         }
     }
@@ -105,7 +105,7 @@ impl Reader {
     fn write_down(&self, file: &str, releases: (&str, &str)) {
         let vcenter = self.bed.vcenter(1);
         let mut text: String = ["secret", "vcenter"]
-            .map(|name| filled(&self.pages["README.md"], name, &vcenter).unwrap() + "\n---\n")
+            .map(|name| filled(&self.pages["README.md"], name, vcenter).unwrap() + "\n---\n")
             .concat();
         let authority = e2e::stand::authority(&self.bed);
         for object in [authority, vdo(CONFIG, &wishes(releases))] {

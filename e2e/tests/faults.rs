@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use e2e::crd::{NAMESPACE, apply};
 use e2e::stand::{
     CONFIG, OPERATORS, SECRET, Said, VCENTER, apply_authority, apply_secret, apply_vcenter, await_condition,
-    await_said, both_drivers, install_chart, matrix, vcenter_config,
+    await_said, both_drivers, install_chart, matrix, operator_pods, vcenter_config,
 };
 use serde_json::{Value, json};
 use testbed::audit::AuditLog;
