@@ -4,7 +4,7 @@ XTASK := cargo run --quiet --package xtask --
 # Where hack/prerequisites puts cargo tools.
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vdo-ci/bin:$(PATH)
 
-.PHONY: help demo test generate manifests tidy fmt testbed
+.PHONY: help demo test bench images generate manifests tidy fmt testbed
 
 help: ## What can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -14,6 +14,12 @@ demo: prerequisites-demo ## The real thing on this machine: control plane, vCent
 
 test: prerequisites-test ## Everything that CI runs.
 	@$(XTASK) ci
+
+bench: prerequisites-bench ## What VDO costs at 100, 1,000 and 5,000 nodes, against the budgets. Takes an hour and a half.
+	@$(XTASK) bench
+
+images: prerequisites-bench ## The images of the operators, as archives in target/images.
+	@$(XTASK) images
 
 generate manifests: ## Write the generated files: CRDs, roles, docs.
 	@$(XTASK) generate
@@ -28,7 +34,7 @@ testbed: prerequisites-demo ## Build the programs of the test bed into the cache
 	@$(XTASK) testbed build
 
 # The demo and the bed need less than the tests.
-.PHONY: prerequisites-demo prerequisites-test
-prerequisites-demo prerequisites-test: prerequisites-%:
+.PHONY: prerequisites-bench prerequisites-demo prerequisites-test
+prerequisites-bench prerequisites-demo prerequisites-test: prerequisites-%:
 	@hack/prerequisites $*
 	@test -x target/debug/xtask || echo "First, the tasks of the workspace are built: about three minutes on two cores."

@@ -1,12 +1,14 @@
 //! Stories told on a real control plane: black box, through kubectl, helm and the API server's audit log.
 //!
 //! Start with [`crd`] (our kinds on a bare API server), [`operator`] (a process of ours there) and [`stand`] (the chart in
-//! a whole bed); [`sweep`] strikes every write of the operators; [`scan`] looks for passwords in whatever they left.
+//! a whole bed); [`sweep`] strikes every write of the operators; [`scan`] looks for passwords in whatever they left; [`bench`]
+//! measures what they cost.
 //!
 //! **Invariant:** a test waits for a condition, never for time to pass, and imports no code of the product.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod bench;
 pub mod crd;
 pub mod http;
 pub mod operator;

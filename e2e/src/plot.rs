@@ -19,8 +19,17 @@ pub struct Panel {
     pub lines: Vec<(String, Series)>,
 }
 
+/// What runs from left to right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Seconds since the first point.
+    Time,
+    /// Nodes of the cluster, from none.
+    Nodes,
+}
+
 /// The picture, as SVG.
-pub fn draw(panels: &[Panel]) -> Result<String> {
+pub fn draw(panels: &[Panel], axis: Axis) -> Result<String> {
     let rows = panels.len().div_ceil(COLUMNS);
     let size = (WIDTH * u32::try_from(COLUMNS)?, HEIGHT * u32::try_from(rows)?);
     let mut text = String::new();
@@ -29,7 +38,7 @@ pub fn draw(panels: &[Panel]) -> Result<String> {
         root.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
         let areas = root.split_evenly((rows, COLUMNS));
         for (panel, area) in panels.iter().zip(&areas) {
-            one(panel, area).map_err(|error| anyhow!("{}: {error}", panel.title))?;
+            one(panel, axis, area).map_err(|error| anyhow!("{}: {error}", panel.title))?;
         }
         root.present().map_err(|error| anyhow!("{error}"))?;
     }
@@ -38,11 +47,15 @@ pub fn draw(panels: &[Panel]) -> Result<String> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+fn one(panel: &Panel, axis: Axis, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let points = || panel.lines.iter().flat_map(|(_, series)| &series.points).filter(|(_, y)| y.is_finite());
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::NEG_INFINITY, f64::max);
     let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::INFINITY, f64::min);
-    let (begin, end) = (least(|point| point.0), most(|point| point.0));
+    let begin = match axis {
+        Axis::Time => least(|point| point.0),
+        Axis::Nodes => 0.0,
+    };
+    let end = most(|point| point.0);
     let top = most(|point| point.1).max(0.0);
     let mut chart = ChartBuilder::on(area);
     chart.caption(&panel.title, ("sans-serif", 15)).margin(8).x_label_area_size(24).y_label_area_size(56);
@@ -57,7 +70,10 @@ fn one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>>
         .light_line_style(WHITE)
         .x_labels(6)
         .y_labels(5)
-        .x_label_formatter(&|seconds| format!("{seconds:.0} s"))
+        .x_label_formatter(&|x| match axis {
+            Axis::Time => format!("{x:.0} s"),
+            Axis::Nodes => format!("{x:.0} nodes"),
+        })
         .label_style(("sans-serif", 10))
         .draw()?;
     for (index, (name, series)) in panel.lines.iter().enumerate() {
@@ -90,7 +106,7 @@ mod tests {
             Panel { title: "Passes".to_owned(), lines: vec![("vdo-core".to_owned(), series)] },
             Panel { title: "Empty".to_owned(), lines: Vec::new() },
         ];
-        let text = draw(&panels).unwrap();
+        let text = draw(&panels, Axis::Time).unwrap();
         for word in ["<svg", "Passes", "vdo-core", "Empty", "no data"] {
             assert!(text.contains(word), "{word}");
         }

@@ -15,6 +15,8 @@ use crate::crd::{NAMESPACE, apply};
 
 /// The operators, each with a program and an image of its own.
 pub const OPERATORS: [&str; 3] = ["vdo-core", "cpi-operator", "csi-operator"];
+/// The version of the chart and of the operators.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 const REGISTRY: &str = "ghcr.io/vdo-project";
 /// The credentials of the first vCenter.
 pub const SECRET: &str = "vcenter-credentials";
@@ -30,8 +32,14 @@ pub fn programs() -> PathBuf {
 
 /// Installs the chart as a user does and waits until its pods are ready.
 pub fn install_chart(bed: &Bed, values: &[&str]) {
-    add_operator_images(bed).unwrap_or_else(|error| panic!("{error:#}"));
+    add_operator_images(bed, VERSION, &|name| programs().join(name))
+        .unwrap_or_else(|error| panic!("{error:#}"));
     let chart = built_chart(bed).unwrap_or_else(|error| panic!("{error:#}"));
+    upgrade_chart(bed, &chart, values);
+}
+
+/// Installs the release from a chart, or upgrades it, and waits until its pods are ready.
+pub fn upgrade_chart(bed: &Bed, chart: &Path, values: &[&str]) {
     let chart = chart.display().to_string();
     let mut args =
         vec!["upgrade", "--install", "vdo", &chart, "--namespace", NAMESPACE, "--create-namespace"];
@@ -82,6 +90,24 @@ pub fn built_chart(bed: &Bed) -> Result<PathBuf> {
     Ok(folder.join("vdo"))
 }
 
+/// The chart as if it were another version, edited in the folder of its parts before they are put together.
+pub fn chart_of_version(bed: &Bed, version: &str, edit: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let folder = bed.path(format!("tmp/charts-{version}"));
+    copy(&checkout("charts"), &folder)?;
+    for entry in fs::read_dir(&folder)? {
+        let file = entry?.path().join("Chart.yaml");
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        fs::write(&file, text.replace(VERSION, version))?;
+    }
+    fs::remove_file(folder.join("vdo/Chart.lock")).context("the chart had a lock file")?;
+    edit(&folder)?;
+    for part in OPERATORS.iter().chain(&["vdo"]) {
+        let part = folder.join(part).display().to_string();
+        helm(bed, &["dependency", "update", "--skip-refresh", &part])?;
+    }
+    Ok(folder.join("vdo"))
+}
+
 /// What `helm template` prints of a chart, for a cluster of the bed's kind, without asking one.
 pub fn rendered_chart(bed: &Bed, chart: &str, more: &[&str]) -> Result<String> {
     let chart = built_chart(bed)?.with_file_name(chart).display().to_string();
@@ -118,20 +144,29 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts the operators' programs behind the images that the chart names.
-fn add_operator_images(bed: &Bed) -> Result<()> {
-    let version = env!("CARGO_PKG_VERSION");
+/// Puts the operators' programs behind the images that the chart of this version names.
+pub fn add_operator_images(bed: &Bed, version: &str, program: &dyn Fn(&str) -> PathBuf) -> Result<()> {
     let mut rows = Map::new();
     for name in OPERATORS {
-        let binary = programs().join(name);
-        if !binary.is_file() {
-            bail!("{} is not built", binary.display());
-        }
-        let row =
-            json!({"binary": binary, "path": format!("/{name}"), "needs_libs": true, "user": "65532:65532"});
-        rows.insert(format!("{REGISTRY}/{name}:{version}"), row);
+        rows.insert(image(name, version), image_row(name, &program(name))?);
     }
     bed.add_images(&rows)
+}
+
+/// The image of an operator, as the chart of this version names it.
+pub fn image(operator: &str, version: &str) -> String {
+    format!("{REGISTRY}/{operator}:{version}")
+}
+
+/// The row of the image table that puts a program behind an operator's image.
+pub fn image_row(operator: &str, program: &Path) -> Result<Value> {
+    if !program.is_file() {
+        bail!("{} is not built", program.display());
+    }
+    // What is released is static: its pods have the program and nothing else, as its images do.
+    let is_static = program.components().any(|part| part.as_os_str().to_string_lossy().ends_with("-musl"));
+    Ok(json!({
+        "binary": program, "path": format!("/{operator}"), "needs_libs": !is_static, "user": "65532:65532"}))
 }
 
 /// Applies the Secret with this password.

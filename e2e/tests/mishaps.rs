@@ -17,6 +17,8 @@ mod b_race;
 mod c_rebuilt;
 #[path = "daytwo/mistakes.rs"]
 mod d_mistakes;
+#[path = "daytwo/newer.rs"]
+mod e_newer;
 
 /// The values of the chart.
 const VALUES: &[&str] = &[

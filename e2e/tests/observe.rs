@@ -18,7 +18,7 @@ use anyhow::{Result, ensure};
 use e2e::checkout;
 use e2e::crd::NAMESPACE;
 use e2e::http::ask_operator;
-use e2e::plot::{Panel, draw};
+use e2e::plot::{Axis, Panel, draw};
 use e2e::prometheus::{Prometheus, Series};
 use e2e::stand::{
     CONFIG, OPERATORS, VCENTER, apply_secret, await_condition, operator_pods, rendered_objects,
@@ -272,7 +272,7 @@ fn the_dashboard_asks_what_prometheus_answers_and_is_drawn() {
             }
             panels.push(Panel { title, lines });
         }
-        let picture = draw(&panels).unwrap();
+        let picture = draw(&panels, Axis::Time).unwrap();
         let file = checkout("target/ci/dashboard.svg");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, picture).unwrap();

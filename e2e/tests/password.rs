@@ -14,6 +14,7 @@ use e2e::stand::{
 use serde_json::{Value, json};
 use testbed::bed::{Bed, output_of};
 use testbed::nodes::{Role, node};
+use testbed::spec::Kubernetes;
 use testbed::vcenter::Machine;
 use testbed::wait::eventually;
 
@@ -59,7 +60,7 @@ fn add_node(bed: &Bed, name: &str) {
     let inventory = vcenter.admin_get("/inventory").unwrap();
     let row = inventory.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
     let machine: Machine = serde_json::from_value(row.clone()).unwrap();
-    let node = node(&machine, Role::Worker).unwrap();
+    let node = node(&machine, Role::Worker, Kubernetes::Newest).unwrap();
     bed.kubectl_with(&["create", "-f", "-"], &serde_json::to_string(&node).unwrap()).unwrap();
 }
 

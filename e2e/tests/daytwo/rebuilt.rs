@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use e2e::crd::apply;
-use e2e::stand::programs;
+use e2e::stand::{VERSION, image, image_row, programs};
 use serde_json::json;
 use testbed::bed::Bed;
 use testbed::wait::eventually;
@@ -16,12 +16,12 @@ use crate::house::{
     pinned, pods, restart, until, workloads,
 };
 
-const OPERATOR: &str = "cpi-operator";
+pub const OPERATOR: &str = "cpi-operator";
 /// An argument of the driver as the program renders it, and as the other build does.
-const ARGUMENT: (&str, &str) = ("--kube-api-burst=200", "--kube-api-burst=201");
+pub const ARGUMENT: (&str, &str) = ("--kube-api-burst=200", "--kube-api-burst=201");
 
 /// The program with one constant of its rendering changed: what another build would be, without building it.
-fn another_build(bed: &Bed) -> PathBuf {
+pub fn another_build(bed: &Bed) -> PathBuf {
     let mut program = fs::read(programs().join(OPERATOR)).unwrap();
     let (from, to) = (ARGUMENT.0.as_bytes(), ARGUMENT.1.as_bytes());
     let places: Vec<usize> =
@@ -36,14 +36,12 @@ fn another_build(bed: &Bed) -> PathBuf {
 
 /// The operator is replaced as an upgrade of the chart does it: other pods, one after the other.
 fn replaced(bed: &Bed, program: &Path) {
-    let image = format!("ghcr.io/vdo-project/{OPERATOR}:{}", env!("CARGO_PKG_VERSION"));
-    let row =
-        json!({"binary": program, "path": format!("/{OPERATOR}"), "needs_libs": true, "user": "65532:65532"});
-    bed.add_images(json!({image: row}).as_object().unwrap()).unwrap();
+    let row = image_row(OPERATOR, program).unwrap();
+    bed.add_images(json!({image(OPERATOR, VERSION): row}).as_object().unwrap()).unwrap();
     restart(bed, OPERATOR);
 }
 
-fn arguments(bed: &Bed) -> String {
+pub fn arguments(bed: &Bed) -> String {
     let set = bed.get(&["daemonset", CPI_SET, "-n", CPI]).unwrap();
     set["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
 }

@@ -229,5 +229,7 @@ fn api_server_flags(folder: &Path, pki: &Pki, policy: &Path) -> Vec<String> {
         "--enable-aggregator-routing".to_owned(),
         format!("--audit-log-path={}", folder.join("audit.log").display()),
         format!("--audit-policy-file={}", policy.display()),
+        // Megabytes. Without a word it would begin a new file at 100, and what is read is one file.
+        "--audit-log-maxsize=100000".to_owned(),
     ]
 }

@@ -199,7 +199,7 @@ fn single_threaded() -> Result<tokio::runtime::Runtime> {
 fn orders(spec: BedSpec, hold: bool) -> Result<Orders> {
     check_prerequisites()?;
     check_namespaces()?;
-    let tools = Cache::from_env()?.provide(spec.tools())?;
+    let tools = Cache::from_env()?.provide(&spec.tools())?;
     Ok(Orders {
         spec,
         tools: tools.into_iter().map(|built| (built.name, built.bin)).collect(),

@@ -118,7 +118,7 @@ impl Running {
         if spec.profile == Profile::Full {
             control_plane::start_controllers(&folder, &bin, &pki, &mut components, spec.nodes)?;
             let machines = all_machines(&folder, &mut components, &vcenters).await?;
-            nodes::create(&plane.client, &machines, spec.control_plane).await?;
+            nodes::create(&plane.client, &machines, spec.control_plane, spec.kubernetes).await?;
             write_image_table(&table, &bin, spec)?;
             control_plane::start_kwok(&folder, &bin, &plane.kubeconfig, &mut components, spec.nodes)?;
             start_own(&folder, &plane.kubeconfig, &table, &mut components)?;

@@ -22,8 +22,11 @@ struct Arguments {
 enum Door {
     /// Builds the tools that the cache does not have yet.
     Build {
-        /// Which; all by default.
+        /// Which; by default what a bed of the newest Kubernetes needs.
         tools: Vec<String>,
+        /// Also what a bed of the oldest Kubernetes needs.
+        #[arg(long, conflicts_with = "tools")]
+        all: bool,
     },
     /// Runs a command in a bed that ends with it.
     Run {
@@ -92,8 +95,9 @@ fn run() -> Result<ExitCode> {
         _ => {}
     }
     match Arguments::parse().door {
-        Door::Build { tools } => {
-            let names: Vec<&str> = tools.iter().map(String::as_str).collect();
+        Door::Build { tools, all } => {
+            let named: Vec<&str> = tools.iter().map(String::as_str).collect();
+            let names = if named.is_empty() && !all { testbed::tools::usual() } else { named };
             for built in Cache::from_env()?.provide(&names)? {
                 println!("{}\t{}", built.name, built.bin.display());
             }

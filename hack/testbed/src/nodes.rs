@@ -17,7 +17,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::process::Components;
-use crate::tools::KUBERNETES;
+use crate::spec::Kubernetes;
 use crate::vcenter::Machine;
 
 /// The annotation, as KEY=VALUE, of the nodes that KWOK manages.
@@ -50,7 +50,7 @@ pub fn lease_seconds(nodes: usize) -> usize {
 }
 
 /// The Node of a machine.
-pub fn node(machine: &Machine, role: Role) -> Result<Node> {
+pub fn node(machine: &Machine, role: Role, kubernetes: Kubernetes) -> Result<Node> {
     let mut value = json!({
         "apiVersion": "v1",
         "kind": "Node",
@@ -61,7 +61,7 @@ pub fn node(machine: &Machine, role: Role) -> Result<Node> {
             "nodeInfo": {
                 "systemUUID": machine.uuid, "machineID": machine.uuid.replace('-', ""), "bootID": machine.uuid,
                 "architecture": "amd64", "operatingSystem": "linux", "osImage": "testbed", "kernelVersion": "testbed",
-                "containerRuntimeVersion": "testbed://1", "kubeletVersion": KUBERNETES, "kubeProxyVersion": ""},
+                "containerRuntimeVersion": "testbed://1", "kubeletVersion": kubernetes.release(), "kubeProxyVersion": ""},
             "capacity": {"cpu": "32", "memory": "256Gi", "pods": "110"},
             "allocatable": {"cpu": "32", "memory": "256Gi", "pods": "110"},
             "addresses": [{"type": "InternalIP", "address": machine.ip}, {"type": "Hostname", "address": machine.name}],
@@ -100,7 +100,12 @@ fn conditions() -> Value {
 }
 
 /// Creates the nodes; the first `control_plane` of them are control-plane nodes.
-pub async fn create(client: &Client, machines: &[Machine], control_plane: usize) -> Result<()> {
+pub async fn create(
+    client: &Client,
+    machines: &[Machine],
+    control_plane: usize,
+    kubernetes: Kubernetes,
+) -> Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let parameters = PostParams::default();
     stream::iter(machines.iter().enumerate())
@@ -108,7 +113,7 @@ pub async fn create(client: &Client, machines: &[Machine], control_plane: usize)
             let role = if index < control_plane { Role::ControlPlane } else { Role::Worker };
             let (nodes, parameters) = (&nodes, &parameters);
             async move {
-                let made = nodes.create(parameters, &node(machine, role)?).await;
+                let made = nodes.create(parameters, &node(machine, role, kubernetes)?).await;
                 made.with_context(|| format!("failed to create node {}", machine.name))
             }
         })
@@ -184,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_control_plane_node_is_not_for_kwok() {
-        let node = node(&machine(), Role::ControlPlane).unwrap();
+        let node = node(&machine(), Role::ControlPlane, Kubernetes::Newest).unwrap();
 
         assert_eq!(taints(&node), [UNINITIALIZED, CONTROL_PLANE]);
         assert_eq!(node.metadata.annotations, None);
@@ -192,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_for_kwok_and_waits_for_a_cloud_provider() {
-        let node = node(&machine(), Role::Worker).unwrap();
+        let node = node(&machine(), Role::Worker, Kubernetes::Newest).unwrap();
 
         assert_eq!(taints(&node), [UNINITIALIZED]);
         assert_eq!(node.metadata.annotations.unwrap()["kwok.x-k8s.io/node"], "fake");

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::{MOST_MACHINES, MOST_VCENTERS};
+use crate::tools;
 
 /// How much of a cluster a bed has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -17,12 +18,34 @@ pub enum Profile {
     Full,
 }
 
+/// Which Kubernetes the control plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+pub enum Kubernetes {
+    /// The newest that the operators are made for.
+    Newest,
+    /// The oldest minor that the operators run on.
+    Oldest,
+}
+
+impl Kubernetes {
+    /// Its release, as it says itself.
+    pub fn release(self) -> &'static str {
+        match self {
+            Kubernetes::Newest => tools::KUBERNETES,
+            Kubernetes::Oldest => tools::OLDEST_KUBERNETES,
+        }
+    }
+}
+
 /// What bed is wanted.
 #[derive(Debug, Clone, Serialize, Deserialize, Args)]
 pub struct BedSpec {
     /// How much of a cluster the bed has.
     #[arg(long, value_enum, default_value = "full")]
     pub profile: Profile,
+    /// Which Kubernetes the control plane is.
+    #[arg(long, value_enum, default_value = "newest")]
+    pub kubernetes: Kubernetes,
     /// Nodes, each a virtual machine of one of the vCenters.
     #[arg(long, default_value_t = 3)]
     pub nodes: usize,
@@ -50,12 +73,16 @@ pub struct BedSpec {
 }
 
 impl BedSpec {
-    /// The tools that such a bed needs.
-    pub fn tools(&self) -> &'static [&'static str] {
-        match self.profile {
-            Profile::Api => &["etcd", "kubernetes", "helm"],
-            Profile::Full => &[],
+    /// The tools that such a bed needs. What comes later takes the place of a program of the same name.
+    pub fn tools(&self) -> Vec<&'static str> {
+        let mut names = match self.profile {
+            Profile::Api => vec!["etcd", "kubernetes", "helm"],
+            Profile::Full => tools::usual(),
+        };
+        if self.kubernetes == Kubernetes::Oldest {
+            names.push(tools::OLDEST);
         }
+        names
     }
 
     /// Refuses what the address plan or the programs cannot do, and makes paths independent of the current folder.
@@ -98,6 +125,7 @@ mod tests {
     fn spec(nodes: usize, vcenters: usize) -> BedSpec {
         BedSpec {
             profile: Profile::Full,
+            kubernetes: Kubernetes::Newest,
             nodes,
             control_plane: 3,
             vcenters,
@@ -119,6 +147,15 @@ mod tests {
     #[test]
     fn a_small_bed_has_control_plane_nodes_only() {
         assert_eq!(spec(1, 1).checked().unwrap().control_plane, 1);
+    }
+
+    #[test]
+    fn the_programs_of_the_oldest_kubernetes_take_the_place_of_the_newest() {
+        let oldest = BedSpec { kubernetes: Kubernetes::Oldest, ..spec(3, 1) };
+
+        assert_eq!(oldest.tools().last(), Some(&tools::OLDEST));
+        assert!(oldest.tools().contains(&"kubernetes"), "for kubectl");
+        assert!(!spec(3, 1).tools().contains(&tools::OLDEST));
     }
 
     #[test]

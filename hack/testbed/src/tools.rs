@@ -12,6 +12,14 @@ const KUBERNETES_LDFLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVers
      -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36";
 const PLAIN_LDFLAGS: &str = "-s -w";
 
+/// The oldest minor that the operators run on, as the chart says.
+pub const OLDEST_KUBERNETES: &str = "v1.31.13";
+/// The tool that is its control plane.
+pub const OLDEST: &str = "kubernetes-1.31";
+
+const OLDEST_LDFLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.31.13 \
+     -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=31";
+
 /// One Go build: a module, the main packages in it, and the names of what comes out.
 #[derive(Debug, Clone, Copy)]
 pub struct Tool {
@@ -116,4 +124,24 @@ pub const TOOLS: &[Tool] = &[
         ..tool("csi-3.3.1", "tools/csi-3.3.1", CSI)
     },
     Tool { programs: &["csic"], cold_seconds: 15, ..tool("csic", "csic", &["."]) },
+    Tool {
+        output: "",
+        programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler"],
+        ldflags: OLDEST_LDFLAGS,
+        cold_seconds: 375,
+        ..tool(
+            OLDEST,
+            "tools/kubernetes-1.31",
+            &[
+                "k8s.io/kubernetes/cmd/kube-apiserver",
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+                "k8s.io/kubernetes/cmd/kube-scheduler",
+            ],
+        )
+    },
 ];
+
+/// What every bed may need; the oldest Kubernetes is for those that name it.
+pub fn usual() -> Vec<&'static str> {
+    TOOLS.iter().map(|tool| tool.name).filter(|name| *name != OLDEST).collect()
+}

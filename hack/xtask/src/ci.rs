@@ -98,7 +98,7 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         return Ok(());
     }
     claims::run(root, &logs)?;
-    let youngest = e2e::programs(root, Profile::Dev)?;
+    let youngest = e2e::programs(root, Profile::Dev, e2e::Tools::All)?;
     let bed = if youngest > begin.elapsed() { Bed::Cached } else { Bed::Built };
     println!("{}", judge(&taken, bed)?);
     Ok(())

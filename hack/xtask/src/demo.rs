@@ -30,7 +30,7 @@ pub fn run(root: &Path) -> Result<()> {
     println!("1/3 building the operators ...");
     compile::programs(root, Profile::Dev)?;
     println!("2/3 building the test bed's programs, if they are not in the cache ...");
-    e2e::programs(root, Profile::Dev)?;
+    e2e::programs(root, Profile::Dev, e2e::Tools::Usual)?;
     println!("{BED_STARTS}{:.0} s so far) ...", start.elapsed().as_secs_f64());
     let testbed = compile::program(root, "testbed")?;
     let demo = compile::program(root, "demo")?;
@@ -55,7 +55,7 @@ pub fn stage(root: &Path) -> Result<()> {
     );
     println!("warm one: the time of a demo that has to build is not held against it.");
     compile::programs(root, Profile::Dev)?;
-    e2e::programs(root, Profile::Dev)?;
+    e2e::programs(root, Profile::Dev, e2e::Tools::Usual)?;
     // KEEP=1 of whoever runs CI would leave a bed behind.
     Logged { tests: Some("demo"), ..Logged::new(root, "demo") }
         .run("env", &["-u", "KEEP", "cargo", "xtask", "demo"])?;

@@ -9,6 +9,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod claims;
 mod compile;
@@ -16,6 +17,7 @@ mod demo;
 mod e2e;
 mod lanes;
 mod logged;
+mod release;
 mod shell;
 mod sweep;
 mod tidy;
@@ -49,6 +51,10 @@ enum Task {
         /// Only this one.
         story: Option<String>,
     },
+    /// What VDO costs, and whether that is within `docs/bench/budgets.json`.
+    Bench(bench::Bench),
+    /// The images of the operators, as archives in `target/images`; needs buildah.
+    Images,
     /// Strikes every write of the operators, and compares how it ends.
     #[command(subcommand)]
     Sweep(sweep::Sweep),
@@ -77,6 +83,8 @@ fn main() -> Result<()> {
         }
         Task::Demo => demo::run(&root),
         Task::E2e { story } => e2e::run(&root, story.as_deref()),
+        Task::Bench(wanted) => bench::run(&root, &wanted),
+        Task::Images => release::images(&root).map(drop),
         Task::Sweep(sweep) => sweep::run(&root, &sweep),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {

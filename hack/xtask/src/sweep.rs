@@ -115,7 +115,7 @@ fn crash(root: &Path, wanted: &Crash) -> Result<()> {
     if !wanted.as_built {
         compile::programs(root, Profile::Sweep)?;
     }
-    e2e::programs(root, Profile::Sweep)?;
+    e2e::programs(root, Profile::Sweep, e2e::Tools::Usual)?;
     let mut orders = Vec::new();
     for (flag, values) in
         [("--workload", &wanted.workload), ("--operator", &wanted.operator), ("--case", &wanted.case)]
@@ -145,7 +145,7 @@ fn small(root: &Path) -> Result<usize> {
     let start = Instant::now();
     // What the other stages of CI have compiled already.
     compile::programs(root, Profile::Dev)?;
-    e2e::programs(root, Profile::Dev)?;
+    e2e::programs(root, Profile::Dev, e2e::Tools::Usual)?;
     let commit = shell::output(root, "git", &["rev-parse", "HEAD"])?;
     let commit = commit.trim();
     let again = evidence::chosen(&evidence::read(root)?, commit, AGAIN)?;

@@ -1,0 +1,270 @@
+//! The page and the drawing of the figures.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::{Budgets, CHURN, Figure, INSTALL, Measured, budgets};
+use crate::plot::{Axis, Panel, draw};
+use crate::prometheus::Series;
+
+/// The numbers of nodes that have to be measured.
+pub const NODES: [usize; 3] = [100, 1000, 5000];
+/// The original's figures, at the numbers of nodes at which it was measured.
+const ORIGINAL: &str = "original.json";
+/// The sizes of the images.
+pub const IMAGES: &str = "images.json";
+const PAGE: &str = "performance.md";
+const DRAWING: &str = "growth.svg";
+
+type ByNodes = BTreeMap<usize, BTreeMap<String, f64>>;
+
+/// The figures beside their budgets, for a terminal.
+pub fn table(measured: &[Measured], budgets: &Budgets) -> String {
+    let mut text = String::new();
+    for (figure, of) in
+        INSTALL.iter().chain(CHURN).flat_map(|figure| measured.iter().map(move |of| (figure, of)))
+    {
+        let (Some(value), Some(budget)) = (of.figures.get(figure.name), budgets.get(figure.name)) else {
+            continue;
+        };
+        let verdict = if value > budget { "OVER" } else { "" };
+        let value = format!("{value} {}", figure.unit);
+        let _ = writeln!(text, "{:<52} {value:>12}  budget {budget:<6} {verdict}", figure.title);
+    }
+    text
+}
+
+/// Writes the page and the drawing of a folder of docs.
+pub fn write(docs: &Path) -> Result<()> {
+    let (page, drawing) = made(docs)?;
+    fs::write(docs.join(PAGE), page)?;
+    fs::write(docs.join("bench").join(DRAWING), drawing)?;
+    Ok(())
+}
+
+/// The page and the drawing, as the figures in that folder say.
+fn made(docs: &Path) -> Result<(String, String)> {
+    let folder = docs.join("bench");
+    let read = |name: &str| fs::read(folder.join(name)).with_context(|| name.to_owned());
+    let all = NODES.iter().map(|nodes| Measured::read(&folder.join(Measured::file(*nodes))));
+    let all: Vec<Measured> = all.collect::<Result<_>>()?;
+    let original: ByNodes = serde_json::from_slice(&read(ORIGINAL)?)?;
+    let images: BTreeMap<String, u64> = serde_json::from_slice(&read(IMAGES)?)?;
+    let budgets = budgets(&folder)?;
+    Ok((page(&all, &original, &images, &budgets)?, drawing(&all, &original, &budgets)?))
+}
+
+fn page(
+    all: &[Measured],
+    original: &ByNodes,
+    images: &BTreeMap<String, u64>,
+    budgets: &Budgets,
+) -> Result<String> {
+    let mut text = String::from(
+        "<!-- Written by `make bench` from the files in docs/bench. -->\n# What VDO costs\n\n\
+         Measured from outside: by the API server's audit log, the vCenter simulator's counters and `/proc`, never by \
+         what an operator says\nabout itself. Both drivers are installed (CPI 1.36.0, CSI 3.7.0) on nodes that are \
+         Ready and tainted, with one vCenter, by the programs\nas they are released: static, optimised as a whole. \
+         `make bench` measures again, and fails when a budget of\n[budgets.json](bench/budgets.json) is exceeded; what \
+         makes up each number is in the files beside it.\n\n## An installation\n\n",
+    );
+    let at = |of: &Measured| format!(" {} nodes |", with_commas(of.nodes));
+    let measured: String = all.iter().map(at).collect();
+    let originals: String =
+        original.keys().map(|nodes| format!(" the original, {} nodes |", with_commas(*nodes))).collect();
+    let _ = writeln!(text, "| Figure | Budget |{measured}{originals}");
+    let _ = writeln!(text, "|---|---|{}", "---|".repeat(all.len() + original.len()));
+    for figure in INSTALL {
+        let budget = budgets.get(figure.name).with_context(|| format!("{} has no budget", figure.name))?;
+        let _ = write!(text, "| {} | {} |", figure.title, shown(*budget, figure));
+        for of in all {
+            let value = of.figures.get(figure.name);
+            let value = value.with_context(|| format!("{} nodes: no {}", of.nodes, figure.name))?;
+            let _ = write!(text, " {} |", shown(*value, figure));
+        }
+        for of in original.values() {
+            let _ = write!(
+                text,
+                " {} |",
+                of.get(figure.name).map_or_else(|| "–".to_owned(), |it| shown(*it, figure))
+            );
+        }
+        text.push('\n');
+    }
+    text += "\n- Requests are those of all operators together, without leases, watches and the lists from which watches \
+             begin.\n- The original does not wait for CPI to work before it applies CSI; its seconds to CSI begin with \
+             the VDOConfig. It writes in\n  the steady state; how much was not counted.\n\
+             - While a driver is waited for, its pods are held back; the steady state is watched for a minute here and \
+             for ten in the story `quiet`.\n\n![How each figure grows with the nodes](bench/growth.svg)\n\n";
+    text += &churn(all, budgets)?;
+    text += &sizes(images, budgets)?;
+    let (first, rest) = all.split_first().context("nothing was measured")?;
+    let _ = write!(text, "## When\n\n{} nodes on {} at commit {}", first.nodes, first.day, first.commit);
+    for of in rest {
+        let _ = write!(text, "; {} on {} at {}", with_commas(of.nodes), of.day, of.commit);
+    }
+    text += ". Two cores, shared by the whole bed: etcd, the API server, the drivers, the nodes.\n";
+    Ok(text)
+}
+
+fn churn(all: &[Measured], budgets: &Budgets) -> Result<String> {
+    let mut text = String::from("## Nodes that come and go\n\n");
+    for of in all {
+        let Some(churn) = of.churn else { continue };
+        let _ = writeln!(
+            text,
+            "With {} nodes, {} a minute go and come back a minute later, for {} minutes; the real CPI initialises each \
+             that comes.\n\n| Figure | Budget | Measured |\n|---|---|---|",
+            with_commas(of.nodes),
+            churn.nodes_per_minute,
+            churn.minutes
+        );
+        for figure in CHURN {
+            let value = of.figures.get(figure.name).with_context(|| format!("no {}", figure.name))?;
+            let budget =
+                budgets.get(figure.name).with_context(|| format!("{} has no budget", figure.name))?;
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |",
+                figure.title,
+                shown(*budget, figure),
+                shown(*value, figure)
+            );
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn sizes(images: &BTreeMap<String, u64>, budgets: &Budgets) -> Result<String> {
+    let budget = budgets.get("imageMB").context("imageMB has no budget")?;
+    let mut text = format!(
+        "## Images\n\nBuilt from nothing (`FROM scratch`): the program is all that is in them. Budget: {budget} MB \
+         each.\n\n| Image | MB |\n|---|---|\n"
+    );
+    for (name, bytes) in images {
+        let _ = writeln!(text, "| {name} | {:.1} |", megabytes(*bytes));
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    u32::try_from(bytes / 1000).map_or(f64::INFINITY, |kilobytes| f64::from(kilobytes) / 1000.0)
+}
+
+fn drawing(all: &[Measured], original: &ByNodes, budgets: &Budgets) -> Result<String> {
+    let nodes = |nodes: usize| -> Result<f64> { Ok(f64::from(u32::try_from(nodes)?)) };
+    let most = nodes(NODES.iter().copied().max().unwrap_or_default())?;
+    let mut panels = Vec::new();
+    for figure in INSTALL {
+        let ours = all
+            .iter()
+            .map(|of| Ok((nodes(of.nodes)?, of.figures.get(figure.name).copied().unwrap_or_default())));
+        let theirs = original.iter().filter_map(|(at, of)| Some((*at, *of.get(figure.name)?)));
+        let theirs = theirs.map(|(at, value)| Ok((nodes(at)?, value)));
+        let budget = budgets.get(figure.name).copied().unwrap_or_default();
+        let mut lines = vec![
+            ("VDO".to_owned(), ours.collect::<Result<Vec<_>>>()?),
+            ("budget".to_owned(), vec![(0.0, budget), (most, budget)]),
+            ("the original".to_owned(), theirs.collect::<Result<Vec<_>>>()?),
+        ];
+        lines.retain(|(_, points)| !points.is_empty());
+        let unit = if figure.unit.is_empty() { String::new() } else { format!(" ({})", figure.unit) };
+        let series = |points| Series { labels: serde_json::Value::Null, points };
+        panels.push(Panel {
+            title: format!("{}{unit}", figure.title),
+            lines: lines.into_iter().map(|(name, points)| (name, series(points))).collect(),
+        });
+    }
+    draw(&panels, Axis::Nodes)
+}
+
+fn shown(value: f64, figure: &Figure) -> String {
+    let number = if value >= 1000.0 { with_commas(value as usize) } else { value.to_string() };
+    format!("{number} {}", figure.unit).trim().to_owned()
+}
+
+fn with_commas(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkout;
+
+    fn measured(nodes: usize) -> Measured {
+        let figures = INSTALL.iter().map(|figure| (figure.name.to_owned(), 1.0));
+        Measured {
+            nodes,
+            day: "2026-01-02".to_owned(),
+            commit: "abc".to_owned(),
+            figures: figures.collect(),
+            ..Measured::default()
+        }
+    }
+
+    fn ones() -> BTreeMap<String, f64> {
+        let names = INSTALL.iter().chain(CHURN).map(|figure| figure.name).chain(["imageMB"]);
+        names.map(|name| (name.to_owned(), 1.0)).collect()
+    }
+
+    #[test]
+    fn every_figure_has_a_budget() {
+        let budgets = budgets(&checkout("docs/bench")).unwrap();
+        assert_eq!(budgets.keys().collect::<Vec<_>>(), ones().keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_page_shows_every_figure_beside_its_budget_and_the_originals() {
+        let mut churned = measured(5000);
+        churned.figures.extend(CHURN.iter().map(|figure| (figure.name.to_owned(), 0.5)));
+        churned.churn = Some(super::super::Churn { minutes: 30, nodes_per_minute: 100 });
+        let original = ByNodes::from([(100, BTreeMap::from([("vcenterCalls".to_owned(), 671.0)]))]);
+        let images = BTreeMap::from([("vdo-core".to_owned(), 7_900_000)]);
+        let page = page(&[measured(100), churned.clone()], &original, &images, &ones()).unwrap();
+        for line in [
+            "| Calls to the vCenter for an installation | 1 | 1 | 1 | 671 |",
+            "| … of them logins | 1 | 1 | 1 | – |",
+            "| Times that a Ready condition changed | 1 | 0.5 |",
+            "With 5,000 nodes, 100 a minute go",
+            "| vdo-core | 7.9 |",
+            "100 nodes on 2026-01-02 at commit abc; 5,000 on",
+        ] {
+            assert!(page.contains(line), "{line}\n{page}");
+        }
+        churned.figures.remove("residentMiB");
+        let why = super::page(&[churned], &original, &images, &ones()).unwrap_err().to_string();
+        assert_eq!(why, "5000 nodes: no residentMiB");
+    }
+
+    #[test]
+    fn the_drawing_has_a_panel_for_each_figure() {
+        let text = drawing(&[measured(100), measured(1000)], &ByNodes::new(), &ones()).unwrap();
+        for figure in INSTALL {
+            assert!(text.contains(figure.title), "{}", figure.title);
+        }
+    }
+
+    #[test]
+    fn numbers_are_shown_with_commas_and_units() {
+        assert_eq!(with_commas(5), "5");
+        assert_eq!(with_commas(1033), "1,033");
+        let figure = Figure { name: "", title: "", unit: "s" };
+        assert_eq!(shown(0.25, &figure), "0.25 s");
+        assert_eq!(shown(6166.0, &figure), "6,166 s");
+    }
+}
