@@ -96,6 +96,9 @@ pub fn chart_of_version(bed: &Bed, version: &str, edit: impl FnOnce(&Path) -> Re
     copy(&checkout("charts"), &folder)?;
     for entry in fs::read_dir(&folder)? {
         let file = entry?.path().join("Chart.yaml");
+        if !file.is_file() {
+            continue;
+        }
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         fs::write(&file, text.replace(VERSION, version))?;
     }
