@@ -8,16 +8,20 @@ use jiff::Timestamp;
 use serde_json::Value;
 use testbed::audit::{AuditLog, Request};
 use testbed::bed::Bed;
+use testbed::nodes::CONTROL_PLANE;
 use testbed::wait::eventually;
 
 use super::{Measured, asked, between, by_kind, ours, process, seconds};
 use crate::crd::{NAMESPACE, apply};
 use crate::stand::{
-    CONFIG, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, helm, install_chart, matrix,
+    CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, helm,
+    install_chart, matrix,
 };
 
 /// The DaemonSet of the cloud provider, whose pods are held back to see what waiting costs.
 const CPI: &str = "vsphere-cloud-controller-manager";
+/// Seconds without a write, after which the next one waited for something.
+const A_REST: f64 = 2.0;
 /// How long waiting, and the steady state, are watched.
 const WATCHED: Duration = Duration::from_secs(60);
 /// How long an operator may have something left to say after a change.
@@ -30,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub fn measure(bed: &Bed, nodes: usize) -> Result<Measured> {
     let patience = PATIENCE + PER_NODE * u32::try_from(nodes)?;
     say(&format!("{nodes} nodes: installing the chart"));
-    install_chart(bed, &[]);
+    install_chart(bed, &OPERATORS.map(on_control_plane).each_ref().map(String::as_str));
     let vcenter = bed.vcenter(1).clone();
     vcenter.admin_post("/calls/reset", &Value::Null)?;
     apply_secret(bed, &vcenter.user, &vcenter.password()?);
@@ -106,6 +110,11 @@ pub fn logouts(bed: &Bed) -> Result<f64> {
     }))
 }
 
+/// The value that keeps an operator where pods really run: a simulated node only says so.
+fn on_control_plane(operator: &str) -> String {
+    format!(r"{operator}.nodeSelector.{}=", CONTROL_PLANE.replace('.', r"\."))
+}
+
 pub(super) fn say(what: &str) {
     println!("[{}] {what}", Timestamp::now().strftime("%H:%M:%S"));
 }
@@ -129,13 +138,22 @@ fn created(bed: &Bed) -> Result<Timestamp> {
     Ok(creation.context("nobody created a VDOConfig")?.stage_timestamp)
 }
 
-/// When the last object of a driver was applied: what is not a status, a journal, an event.
+/// When the last object of a driver was applied that need not wait for another one to work: what is not a status, a
+/// journal or an event, and follows the one before without a rest.
 fn applied(audit: &AuditLog, operator: &str) -> Result<Timestamp> {
     let of_driver = |request: &&Request| {
         request.subresource.is_empty() && request.namespace != NAMESPACE && request.resource != "events"
     };
     let writes = audit.by_account(NAMESPACE, operator).accepted_writes();
-    let last = writes.requests.iter().filter(of_driver).map(|request| request.stage_timestamp).max();
+    let mut writes: Vec<&Request> = writes.requests.iter().filter(of_driver).collect();
+    writes.sort_by_key(|request| request.received);
+    let mut last: Option<Timestamp> = None;
+    for write in writes {
+        if last.is_some_and(|last| seconds(last, write.received) > A_REST) {
+            break;
+        }
+        last = last.max(Some(write.stage_timestamp));
+    }
     last.with_context(|| format!("{operator} applied nothing"))
 }
 

@@ -43,7 +43,11 @@ pub struct Figure {
 /// The figures of an installation, in the order of the page.
 pub const INSTALL: &[Figure] = &[
     Figure { name: "cpiAppliedSeconds", title: "VDOConfig created to all of CPI applied", unit: "s" },
-    Figure { name: "csiAppliedSeconds", title: "CPI reported Ready to all of CSI applied", unit: "s" },
+    Figure {
+        name: "csiAppliedSeconds",
+        title: "CPI reported Ready to CSI applied, up to what waits for its controller",
+        unit: "s",
+    },
     Figure { name: "vcenterCalls", title: "Calls to the vCenter for an installation", unit: "" },
     Figure { name: "vcenterLogins", title: "… of them logins", unit: "" },
     Figure { name: "vcenterLogouts", title: "Logouts when the operators end", unit: "" },
