@@ -82,12 +82,18 @@ pub fn built_chart(bed: &Bed) -> Result<PathBuf> {
     let folder = bed.path("tmp/charts");
     if !folder.exists() {
         copy(&checkout("charts"), &folder)?;
-        for part in OPERATORS.iter().chain(&["vdo"]) {
-            let part = folder.join(part).display().to_string();
-            helm(bed, &["dependency", "build", "--skip-refresh", &part])?;
-        }
+        put_together(bed, &folder, "build")?;
     }
     Ok(folder.join("vdo"))
+}
+
+/// Gives each chart of a folder the parts that it depends on: `build` as they are locked, `update` as they are there.
+fn put_together(bed: &Bed, folder: &Path, how: &str) -> Result<()> {
+    for part in OPERATORS.iter().chain(&["vdo"]) {
+        let part = folder.join(part).display().to_string();
+        helm(bed, &["dependency", how, "--skip-refresh", &part])?;
+    }
+    Ok(())
 }
 
 /// The chart as if it were another version, edited in the folder of its parts before they are put together.
@@ -104,10 +110,7 @@ pub fn chart_of_version(bed: &Bed, version: &str, edit: impl FnOnce(&Path) -> Re
     }
     fs::remove_file(folder.join("vdo/Chart.lock")).context("the chart had a lock file")?;
     edit(&folder)?;
-    for part in OPERATORS.iter().chain(&["vdo"]) {
-        let part = folder.join(part).display().to_string();
-        helm(bed, &["dependency", "update", "--skip-refresh", &part])?;
-    }
+    put_together(bed, &folder, "update")?;
     Ok(folder.join("vdo"))
 }
 

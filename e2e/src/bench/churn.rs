@@ -9,17 +9,17 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use testbed::bed::Bed;
+use testbed::control_plane;
 use testbed::nodes::{Role, node};
 use testbed::spec::Kubernetes;
 use testbed::vcenter::Machine;
 use tokio::time::{Instant, sleep_until};
 
 use super::install::say;
-use super::{between, by_kind, ours, process, rounded};
+use super::{between, by_kind, count, ours, process, rounded};
 use crate::crd::NAMESPACE;
 use crate::stand::CONFIG;
 
@@ -45,9 +45,7 @@ pub fn measure(bed: &Bed, minutes: u64, each_minute: u32) -> Result<Seen> {
 }
 
 async fn run(bed: &Bed, minutes: u64, each_minute: u32) -> Result<Seen> {
-    let kubeconfig = Kubeconfig::read_from(bed.kubeconfig())?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    let client = Client::try_from(config)?;
+    let client = control_plane::client(&bed.kubeconfig(), "bench").await?;
     let conditions = Arc::new(Mutex::new(Conditions::default()));
     let watch = tokio::spawn(follow(client.clone(), Arc::clone(&conditions)));
     say(&format!("{each_minute} nodes a minute go, and come back after a minute; for {minutes} minutes"));
@@ -62,10 +60,9 @@ async fn run(bed: &Bed, minutes: u64, each_minute: u32) -> Result<Seen> {
     for flap in &flaps {
         say(flap);
     }
-    let count = f64::from(u32::try_from(writes.requests.len())?);
     let figures = BTreeMap::from([
         ("churnReadyFlaps".to_owned(), f64::from(u32::try_from(flaps.len())?)),
-        ("churnWritesPerNodeChange".to_owned(), rounded(count / f64::from(moved.changes), 3)),
+        ("churnWritesPerNodeChange".to_owned(), rounded(count(&writes)? / f64::from(moved.changes), 3)),
         ("churnResidentMiB".to_owned(), moved.resident),
     ]);
     Ok(Seen { figures, writes: by_kind(&writes) })

@@ -11,7 +11,7 @@ use testbed::bed::Bed;
 use testbed::nodes::CONTROL_PLANE;
 use testbed::wait::eventually;
 
-use super::{Measured, asked, between, by_kind, ours, process, seconds};
+use super::{Measured, asked, between, by_kind, count, ours, process, seconds};
 use crate::crd::{NAMESPACE, apply};
 use crate::stand::{
     CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, helm,
@@ -125,10 +125,6 @@ fn rest(time: Duration) {
     while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         std::thread::park_timeout(left);
     }
-}
-
-fn count(log: &AuditLog) -> Result<f64> {
-    Ok(f64::from(u32::try_from(log.requests.len())?))
 }
 
 /// When the VDOConfig was created.

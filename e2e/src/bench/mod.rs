@@ -167,6 +167,11 @@ fn asked(log: &AuditLog) -> AuditLog {
     })
 }
 
+/// How many requests there were.
+fn count(log: &AuditLog) -> Result<f64> {
+    Ok(f64::from(u32::try_from(log.requests.len())?))
+}
+
 /// How many requests there were by operator, verb and resource.
 fn by_kind(log: &AuditLog) -> BTreeMap<String, f64> {
     let mut counts = BTreeMap::new();

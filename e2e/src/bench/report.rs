@@ -23,12 +23,11 @@ const DRAWING: &str = "growth.svg";
 type ByNodes = BTreeMap<usize, BTreeMap<String, f64>>;
 
 /// The figures beside their budgets, for a terminal.
-pub fn table(measured: &[Measured], budgets: &Budgets) -> String {
+pub fn table(measured: &Measured, budgets: &Budgets) -> String {
     let mut text = String::new();
-    for (figure, of) in
-        INSTALL.iter().chain(CHURN).flat_map(|figure| measured.iter().map(move |of| (figure, of)))
-    {
-        let (Some(value), Some(budget)) = (of.figures.get(figure.name), budgets.get(figure.name)) else {
+    for figure in INSTALL.iter().chain(CHURN) {
+        let (Some(value), Some(budget)) = (measured.figures.get(figure.name), budgets.get(figure.name))
+        else {
             continue;
         };
         let verdict = if value > budget { "OVER" } else { "" };

@@ -1,5 +1,4 @@
-//! `measure` and `churn` run in a bed and write the figures of one number of nodes; `report` writes the page of all of
-//! them. `make bench` calls them.
+//! `measure` runs in a bed and writes the figures of one number of nodes; `report` writes the page of all of them. `make bench` calls them.
 
 use std::path::PathBuf;
 
@@ -54,7 +53,7 @@ fn main() -> Result<()> {
             measured.commit = commit;
             measured.day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
             measured.write(&folder.join(Measured::file(nodes)))?;
-            print!("{}", report::table(&[measured.clone()], &budgets));
+            print!("{}", report::table(&measured, &budgets));
             let over = bench::over(&measured.figures, &budgets)?;
             ensure!(over.is_empty(), "over budget at {nodes} nodes: {}", over.join("; "));
         }

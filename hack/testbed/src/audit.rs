@@ -68,19 +68,19 @@ pub struct AuditLog {
 impl AuditLog {
     /// Reads the log. A line that is being written is left for the next reading.
     pub fn read(path: &Path) -> Result<AuditLog> {
-        let bytes = fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        AuditLog::parse(&String::from_utf8_lossy(&bytes[..whole]))
+        AuditLog::read_lines(path, "")
     }
 
     /// Reads only the lines with this text in them: the log of a big cluster fills gigabytes.
     pub fn read_lines(path: &Path, with: &str) -> Result<AuditLog> {
         let file = fs::File::open(path).with_context(|| format!("failed to read {}", path.display()))?;
         let mut reader = BufReader::new(file);
-        let (mut line, mut requests) = (String::new(), Vec::new());
-        while reader.read_line(&mut line)? > 0 && line.ends_with('\n') {
-            if line.contains(with) {
-                requests.push(row(&line).with_context(|| format!("in the audit log: {line}"))?);
+        let (mut line, mut number, mut requests) = (Vec::new(), 0, Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            number += 1;
+            let text = String::from_utf8_lossy(&line);
+            if text.contains(with) {
+                requests.push(numbered(number, &text)?);
             }
             line.clear();
         }
@@ -92,7 +92,7 @@ impl AuditLog {
         let requests = text
             .lines()
             .enumerate()
-            .map(|(number, line)| row(line).with_context(|| format!("line {} of the audit log", number + 1)))
+            .map(|(number, line)| numbered(number + 1, line))
             .collect::<Result<_>>()?;
         Ok(AuditLog { requests })
     }
@@ -140,6 +140,10 @@ impl AuditLog {
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
+}
+
+fn numbered(number: usize, line: &str) -> Result<Request> {
+    row(line).with_context(|| format!("line {number} of the audit log"))
 }
 
 fn row(line: &str) -> Result<Request> {

@@ -39,9 +39,10 @@ pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
         return shell::run(root, &bench, &["report"]);
     }
     e2e::programs(root, own, e2e::Tools::Usual)?;
-    let images = serde_json::to_string_pretty(&release::images(root)?)? + "\n";
+    let released = release::programs(root)?;
+    let images = serde_json::to_string_pretty(&release::images(root, &released)?)? + "\n";
     fs::write(root.join(FOLDER).join("images.json"), images)?;
-    let programs = format!("VDO_BIN={}", release::programs(root)?.display());
+    let programs = format!("VDO_BIN={}", released.display());
     let commit = shell::output(root, "git", &["describe", "--always", "--dirty"])?;
     let largest = wanted.nodes.iter().max().context("no number of nodes")?;
     let testbed = own.program(root, "testbed")?;

@@ -120,9 +120,11 @@ impl Part<'_> {
             args.extend(["--kubernetes", "oldest"]);
         }
         args.extend(["--", binary, "--test-threads=1"]);
-        let list = shell::output(root, binary, &["--list", "--format", "terse"])?;
-        let label = if beds == 1 { name.to_owned() } else { format!("{name}-{}", self.bed + 1) };
+        let mut label = name.to_owned();
+        let list;
         if beds > 1 {
+            label = format!("{name}-{}", self.bed + 1);
+            list = shell::output(root, binary, &["--list", "--format", "terse"])?;
             args.push("--exact");
             args.extend(share(&list, beds, self.bed)?);
         }

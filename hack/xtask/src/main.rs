@@ -84,7 +84,7 @@ fn main() -> Result<()> {
         Task::Demo => demo::run(&root),
         Task::E2e { story } => e2e::run(&root, story.as_deref()),
         Task::Bench(wanted) => bench::run(&root, &wanted),
-        Task::Images => release::images(&root).map(drop),
+        Task::Images => release::images(&root, &release::programs(&root)?).map(drop),
         Task::Sweep(sweep) => sweep::run(&root, &sweep),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {

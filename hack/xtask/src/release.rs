@@ -31,9 +31,8 @@ pub fn programs(root: &Path) -> Result<PathBuf> {
     Ok(root.join("target").join(TARGET).join("release"))
 }
 
-/// Builds the images, as archives that any container runtime can load, and gives the bytes of each.
-pub fn images(root: &Path) -> Result<BTreeMap<String, u64>> {
-    let programs = programs(root)?;
+/// Builds the images of released programs, as archives that any container runtime can load, and gives the bytes of each.
+pub fn images(root: &Path, programs: &Path) -> Result<BTreeMap<String, u64>> {
     let folder = root.join(FOLDER);
     fs::create_dir_all(&folder)?;
     let store = format!("--root={}", folder.join("store").display());
