@@ -33,12 +33,14 @@ pub struct Deeds {
     pub objects: Outcome,
     /// The first thing that failed: what was done, and what the API server said.
     pub failed: Option<(String, KubeFault)>,
+    /// Somebody changed the VDOConfig before anything was written: a report on it would be refused, too.
+    pub overtaken: Option<KubeFault>,
 }
 
 impl Deeds {
     /// Whether everything was done.
     pub fn complete(&self) -> bool {
-        self.failed.is_none() && self.objects.is_complete()
+        self.failed.is_none() && self.overtaken.is_none() && self.objects.is_complete()
     }
 }
 
@@ -50,7 +52,7 @@ pub async fn make(
     deeds: &[Deed],
     look_again: impl AsyncFn() -> Result<bool, KubeFault>,
 ) -> Deeds {
-    let mut done = Deeds { config: Some(config), objects: Outcome::default(), failed: None };
+    let mut done = Deeds { config: Some(config), objects: Outcome::default(), failed: None, overtaken: None };
     for deed in deeds {
         // A finalizer or a journal is no object of the driver, but what follows it would be.
         if hands.cluster.licence() != Licence::Granted {
@@ -108,6 +110,10 @@ pub async fn make(
         };
         if let Some(fault) = failed {
             let name = done.config.as_ref().map(ResourceExt::name_any).unwrap_or_default();
+            if matches!((deed, &fault), (Deed::TakeFinalizer, KubeFault::Conflict { .. })) {
+                done.overtaken = Some(fault);
+                return done;
+            }
             tracing::warn!(deed = named(deed), config = name, %fault, "a write of this pass failed");
             done.failed = Some((named(deed).to_owned(), fault));
         }

@@ -7,6 +7,8 @@
 pub mod bearers;
 mod drift;
 pub mod metrics;
+mod report;
+mod words;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 use vdo_api::condition::name_some;
 use vdo_api::names::LOG_ANNOTATION;
-use vdo_api::{Truth, VDOConfig};
+use vdo_api::VDOConfig;
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
 use vdo_plan::drift::{Fights, changes};
@@ -35,6 +37,8 @@ use crate::configs::Configs;
 use crate::deeds::{self, Deeds, Hands};
 use crate::driver::drift::Drift;
 use crate::driver::metrics::DriverMetrics;
+use crate::driver::report::{is_news, is_progress, speaks, waits_for_word};
+use crate::driver::words::Words;
 use crate::events::{Reporter, Weight};
 use crate::journal::{JournalStore, Stored};
 use crate::logs::LogLevel;
@@ -42,7 +46,6 @@ use crate::operator::Operator;
 use crate::own::{OwnObjects, Owner};
 use crate::run::{LONGEST, PassError, Revisit, Standing};
 use crate::settings::Settings;
-use crate::status::apply_status;
 use crate::traces::{Lookout, Need, any_labelled};
 use crate::{Cluster, KubeFault, ending};
 
@@ -127,6 +130,7 @@ pub struct DriverPass<D> {
     renewed: RefCell<BTreeSet<(&'static str, Timestamp)>>,
     /// The generation of the VDOConfig that was seen last, and since when.
     edited: Cell<Option<(i64, Monotonic)>>,
+    words: Words,
 }
 
 /// How long a roll-out is waited for.
@@ -159,6 +163,14 @@ struct Snapshot<O> {
     journal: Stored,
 }
 
+/// What follows a step.
+enum Next {
+    /// Nothing before this time, unless something wakes us.
+    Rest(Revisit),
+    /// The next step, on what our own writes left.
+    GoOn(Box<VDOConfig>, Stored),
+}
+
 impl<D: DriverOperator> DriverPass<D> {
     /// Begins to watch what both drivers need; `driver` watches the rest.
     pub fn new(operator: &Operator, settings: &Settings, patience: Patience, driver: D) -> Self {
@@ -182,6 +194,7 @@ impl<D: DriverOperator> DriverPass<D> {
             fights: RefCell::default(),
             renewed: RefCell::default(),
             edited: Cell::new(None),
+            words: Words::default(),
         }
     }
 
@@ -191,14 +204,14 @@ impl<D: DriverOperator> DriverPass<D> {
             tracing::debug!(%object, "waits for the watch to show our own write");
             return Ok(Revisit::within(CATCHING_UP));
         }
-        if let Some(revisit) = self.glance(standing).await {
-            return Ok(revisit);
+        if let Some(outcome) = self.glance(standing).await {
+            return outcome;
         }
         self.act(standing).await
     }
 
-    /// Decides on what the watches show. `None` if that is not enough, or leads to anything but doing nothing.
-    async fn glance(&self, standing: Standing) -> Option<Revisit> {
+    /// Decides on what the watches show. `None` if that is not enough, or leads to anything but nothing or words.
+    async fn glance(&self, standing: Standing) -> Option<Result<Revisit, PassError>> {
         // A change that no watch showed is found by a live read now and then.
         let live = self.last_live.get()?;
         if monotonic().saturating_duration_since(live) >= LONGEST {
@@ -209,7 +222,7 @@ impl<D: DriverOperator> DriverPass<D> {
             Reading::Absent => {
                 self.metrics.hide();
                 self.log.follow(None);
-                return Some(Revisit::at_leisure());
+                return Some(Ok(Revisit::at_leisure()));
             }
             Reading::Unreadable(_) => return None,
         };
@@ -222,12 +235,29 @@ impl<D: DriverOperator> DriverPass<D> {
         self.note_health(&plan);
         let observed = &snapshot.observed;
         let part = plan.status(observed.as_ref(), true);
-        let news = plan.decision.step.reports() && is_news::<D>(observed, &part);
-        if !news {
-            self.show(observed, &plan, &snapshot.journal, &part);
-        }
+        let news = speaks(observed, &plan) && is_news::<D>(observed, &part);
         let idle = plan.deeds.is_empty() && plan.restarts.now.is_empty();
-        (idle && !news).then(|| self.revisit(observed, &plan, true))
+        if !idle || (news && !plan.leaves_record(observed.as_ref())) {
+            return None;
+        }
+        let mut revisit = self.revisit(observed, &plan, true);
+        if news {
+            // Words need no live read: they are written over the version that they were decided on.
+            match self.words.left(is_progress(&plan)) {
+                Some(left) => revisit = revisit.or_sooner(left),
+                None => {
+                    self.words.note(is_progress(&plan));
+                    match self.say(observed, &part, &observed.as_ref().config).await {
+                        Ok(_) => {}
+                        // The watch lags behind: a live read knows better.
+                        Err(error) if matches!(error.fault(), KubeFault::Conflict { .. }) => return None,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+            }
+        }
+        self.show(observed, &plan, &snapshot.journal, &part);
+        Some(Ok(revisit))
     }
 
     /// Reads live, decides, writes and reports.
@@ -245,8 +275,21 @@ impl<D: DriverOperator> DriverPass<D> {
             source: error.into_fault(),
         })?;
         self.last_live.set(Some(began));
+        let mut next = self.step(standing, config, journal).await?;
+        // What the API server answered to our claim is as good as a live read, and nothing else has to be waited for.
+        if let Next::GoOn(config, journal) = next {
+            next = self.step(standing, *config, journal).await?;
+        }
+        Ok(match next {
+            Next::Rest(revisit) => revisit,
+            Next::GoOn(..) => Revisit::within(Duration::ZERO),
+        })
+    }
+
+    /// Decides on what was just read, writes and reports.
+    async fn step(&self, standing: Standing, config: VDOConfig, journal: Stored) -> Result<Next, PassError> {
         let Some(snapshot) = self.snapshot(standing, config, journal).await else {
-            return Ok(Revisit::at_leisure());
+            return Ok(Next::Rest(Revisit::at_leisure()));
         };
         let Snapshot { mut observed, journal } = snapshot;
         let mut plan = D::plan(&observed);
@@ -272,18 +315,28 @@ impl<D: DriverOperator> DriverPass<D> {
         self.driver.own().note(&outcome.objects);
         self.configs.note(outcome.config.as_ref());
         self.tell_of_drift(&observed.as_ref().config, drift, &outcome).await;
+        if let Some(fault) = outcome.overtaken {
+            return Err(PassError::report("the VDOConfig")(fault));
+        }
         if outcome.complete() {
             self.restart(&observed.as_ref().config, &plan.restarts).await;
         }
-        self.report(&observed, &plan, &outcome).await?;
+        let said = self.report(&observed, &plan, &outcome).await?;
         match self.store.last() {
             Some(journal) if outcome.config.is_some() => {
                 let part = plan.status(observed.as_ref(), outcome.complete());
                 self.show(&observed, &plan, &journal, &part);
+                if let Some(config) = said.filter(|_| outcome.complete() && plan.goes_on()) {
+                    return Ok(Next::GoOn(Box::new(config), journal));
+                }
             }
             Some(_) | None => self.metrics.hide(),
         }
-        Ok(self.revisit(&observed, &plan, outcome.complete()))
+        let mut revisit = self.revisit(&observed, &plan, outcome.complete());
+        if let Some(left) = self.words.left(is_progress(&plan)) {
+            revisit = revisit.or_sooner(left);
+        }
+        Ok(Next::Rest(revisit))
     }
 
     fn show(&self, observed: &D::Observed, plan: &Plan, journal: &Stored, part: &StatusPart) {
@@ -412,6 +465,9 @@ impl<D: DriverOperator> DriverPass<D> {
         if let Some(until) = scene.contested.values().map(|fight| fight.until).min() {
             revisit = revisit.or_sooner(until.saturating_sub(now) + A_MOMENT);
         }
+        if waits_for_word(scene) {
+            revisit = revisit.eagerly();
+        }
         revisit
     }
 
@@ -444,7 +500,8 @@ impl<D: DriverOperator> DriverPass<D> {
             config,
         };
         let mut observed = self.driver.observe(&self.cluster, scene).await?;
-        if observed.as_ref().is_first() {
+        // vdo-core's word wakes us, and this first look would be the second one then.
+        if observed.as_ref().is_first() && !observed.as_ref().awaits_word() {
             self.look_around(&mut observed, Need::Word).await;
         }
         Some(Snapshot { observed, journal })
@@ -457,45 +514,6 @@ impl<D: DriverOperator> DriverPass<D> {
         D::add_traces(observed, &mut traces);
         observed.as_mut().traces = Some(traces);
     }
-
-    /// One status write, if there is anything new to say, and an event if the verdict changed.
-    async fn report(&self, observed: &D::Observed, plan: &Plan, outcome: &Deeds) -> Result<(), PassError> {
-        let Some(config) = outcome.config.as_ref().filter(|_| plan.decision.step.reports()) else {
-            return Ok(());
-        };
-        let scene = observed.as_ref();
-        let part = plan.status(scene, outcome.complete());
-        if !is_news::<D>(observed, &part) {
-            return Ok(());
-        }
-        let written = apply_status(&self.cluster, D::OWNER.manager, config, &D::status(observed, &part))
-            .await
-            .map_err(PassError::report("the VDOConfig"))?;
-        self.configs.note(Some(&written));
-        let before = scene.config.status.as_ref();
-        let before = before.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
-        if before.is_none_or(|old| old.status != part.ready.status || old.reason != part.ready.reason) {
-            let weight = if part.ready.status == Truth::True { Weight::Normal } else { Weight::Warning };
-            self.reporter
-                .emit(&self.cluster, &written, weight, part.reason.name, "Reconcile", &part.ready.message)
-                .await;
-            let name = D::DRIVER.name();
-            tracing::info!(reason = part.ready.reason, message = part.ready.message, "{name}");
-        }
-        Ok(())
-    }
-}
-
-/// Whether our part differs from what is stored.
-fn is_news<D: DriverOperator>(observed: &D::Observed, part: &StatusPart) -> bool {
-    let stored = observed.as_ref().config.status.as_ref();
-    let ready = stored.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
-    if ready != Some(&part.ready) {
-        return true;
-    }
-    let stored = serde_json::to_value(stored).unwrap_or_default();
-    let new = D::status(observed, part);
-    new.get(D::OWNER.driver) != stored.get(D::OWNER.driver)
 }
 
 /// The objects that a roll-out would write.

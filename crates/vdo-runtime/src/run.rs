@@ -29,22 +29,31 @@ const STOP_LEASE: Duration = Duration::from_secs(2);
 
 /// When to look again if nothing wakes us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Revisit(Duration);
+pub struct Revisit {
+    within: Duration,
+    /// Whether a wake-up is followed without the usual pause.
+    eager: bool,
+}
 
 impl Revisit {
     /// Within this time, and never later than [`LONGEST`].
     pub fn within(time: Duration) -> Self {
-        Revisit(time.min(LONGEST))
+        Revisit { within: time.min(LONGEST), eager: false }
     }
 
     /// When there is nothing to wait for.
     pub fn at_leisure() -> Self {
-        Revisit(LONGEST)
+        Revisit::within(LONGEST)
     }
 
     /// The earlier of the two.
     pub fn or_sooner(self, time: Duration) -> Self {
-        Revisit(self.0.min(time))
+        Revisit { within: self.within.min(time), ..self }
+    }
+
+    /// As soon as anything wakes us: this pass did nothing, because what will wake us is all that it lacked.
+    pub fn eagerly(self) -> Self {
+        Revisit { eager: true, ..self }
     }
 }
 
@@ -269,12 +278,13 @@ impl Pace {
     fn after(&mut self, outcome: Result<Revisit, PassError>, licence: Licence) {
         let now = monotonic();
         match outcome {
-            Ok(Revisit(pause)) => {
+            Ok(Revisit { within, eager }) => {
                 if self.failures > 0 {
                     tracing::info!("passes come to an end again");
                 }
                 (self.failures, self.last_cause) = (0, "");
-                (self.not_before, self.at_latest) = (now + SPACING, now + pause.max(SPACING));
+                let pause = if eager { Duration::ZERO } else { SPACING };
+                (self.not_before, self.at_latest) = (now + pause, now + within.max(SPACING));
             }
             Err(error) => {
                 if self.last_cause != error.fault().cause() {

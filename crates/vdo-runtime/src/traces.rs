@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DynamicObject, ListParams};
@@ -25,12 +26,18 @@ const FOUND_COUNTS: Duration = Duration::from_secs(20);
 /// How long one counts that found nobody: what a driver waits for is said in time if somebody comes.
 const NOBODY_COUNTS: Duration = Duration::from_secs(60);
 
-/// How new a look must be.
+/// How long a look counts for a write: as long as the pass that looked may take to decide again after it was overtaken.
+const WRITE_COUNTS: Duration = Duration::from_secs(2);
+
+/// How many names are looked up at once.
+const AT_ONCE: usize = 8;
+
+/// How new a look must be, and how far it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Something is about to be written: only a look of this very moment will do.
+    /// Something is about to be written: only a look of this very moment will do, and every name is looked up.
     Certainty,
-    /// Only to say who was there: while nobody was, an old look does.
+    /// Only to say who was there: while nobody was, an old look does, and names can wait.
     Word,
 }
 
@@ -38,7 +45,14 @@ pub enum Need {
 pub struct Lookout {
     driver: &'static str,
     is_image: fn(&str) -> bool,
-    last: Mutex<Option<(Monotonic, Vec<ObjectRef>, Traces)>>,
+    last: Mutex<Last>,
+}
+
+/// What was seen last, and when.
+#[derive(Clone, Default)]
+struct Last {
+    who: Option<(Monotonic, Reading<Platform>, Reading<Vec<ObjectRef>>)>,
+    taken: Option<(Monotonic, Vec<ObjectRef>, Reading<Vec<ObjectRef>>)>,
 }
 
 impl Lookout {
@@ -50,26 +64,42 @@ impl Lookout {
     /// What is there, given the objects that would be written. Another list of objects is a new look.
     pub async fn look(&self, cluster: &Cluster, targets: Vec<ObjectRef>, need: Need) -> Traces {
         let now = monotonic();
-        let last = lock(&self.last).clone();
-        if let Some((at, looked_for, traces)) = last
-            && now.saturating_duration_since(at) < counts_for(need, &traces)
-            && looked_for == targets
-        {
-            return traces;
-        }
-        let traces = Traces {
-            platform: platform(cluster).await,
-            others: workloads_running(cluster, self.is_image).await,
-            taken: taken(cluster, self.driver, &targets).await,
+        let counts =
+            |at: Monotonic, traces: &Traces| now.saturating_duration_since(at) < counts_for(need, traces);
+        let mut last = lock(&self.last).clone();
+        let mut traces = Traces {
+            platform: Reading::Present(Platform::Plain),
+            others: Reading::Present(Vec::new()),
+            taken: Reading::Present(Vec::new()),
         };
-        *lock(&self.last) = Some((now, targets, traces.clone()));
+        last.taken = last.taken.filter(|(at, looked_for, taken)| {
+            let alone = Traces { taken: taken.clone(), ..traces.clone() };
+            *looked_for == targets && counts(*at, &alone)
+        });
+        last.who = last.who.filter(|(at, platform, others)| {
+            counts(*at, &Traces { platform: platform.clone(), others: others.clone(), ..traces.clone() })
+        });
+        if last.who.is_none() {
+            last.who = Some((now, platform(cluster).await, workloads_running(cluster, self.is_image).await));
+        }
+        if last.taken.is_none() && need == Need::Certainty {
+            let taken = taken(cluster, self.driver, &targets).await;
+            last.taken = Some((now, targets, taken));
+        }
+        *lock(&self.last) = last.clone();
+        if let Some((_, platform, others)) = last.who {
+            (traces.platform, traces.others) = (platform, others);
+        }
+        if let Some((_, _, taken)) = last.taken {
+            traces.taken = taken;
+        }
         traces
     }
 }
 
 fn counts_for(need: Need, traces: &Traces) -> Duration {
     match need {
-        Need::Certainty => Duration::ZERO,
+        Need::Certainty => WRITE_COUNTS,
         Need::Word if foreign("", traces).is_none() => NOBODY_COUNTS,
         Need::Word => FOUND_COUNTS,
     }
@@ -137,26 +167,26 @@ where
 
 /// Which of these objects exist without the label of this driver.
 async fn taken(cluster: &Cluster, driver: &str, objects: &[ObjectRef]) -> Reading<Vec<ObjectRef>> {
-    let mut found = Vec::new();
-    for reference in objects {
-        let resource = match resource_of(reference) {
-            Ok(resource) => resource,
-            Err(fault) => return Reading::Unreadable(fault.to_string()),
-        };
-        let client = cluster.client().clone();
-        let api: Api<DynamicObject> = match &reference.namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        };
-        match cluster.read(api.get_metadata_opt(&reference.name)).await {
-            Ok(Some(object)) if object.labels().get(DRIVER_LABEL).map(String::as_str) != Some(driver) => {
-                found.push(reference.clone());
-            }
-            Ok(_) => {}
-            Err(fault) => return Reading::Unreadable(format!("{reference}: {fault}")),
+    let looks = stream::iter(objects).map(|reference| is_taken(cluster, driver, reference)).buffered(AT_ONCE);
+    match looks.try_collect::<Vec<bool>>().await {
+        Ok(taken) => {
+            let found = objects.iter().zip(taken).filter(|(_, taken)| *taken);
+            Reading::Present(found.map(|(reference, _)| reference.clone()).collect())
         }
+        Err(why) => Reading::Unreadable(why),
     }
-    Reading::Present(found)
+}
+
+async fn is_taken(cluster: &Cluster, driver: &str, reference: &ObjectRef) -> Result<bool, String> {
+    let resource = resource_of(reference).map_err(|fault| fault.to_string())?;
+    let client = cluster.client().clone();
+    let api: Api<DynamicObject> = match &reference.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let found = cluster.read(api.get_metadata_opt(&reference.name)).await;
+    let found = found.map_err(|fault| format!("{reference}: {fault}"))?;
+    Ok(found.is_some_and(|object| object.labels().get(DRIVER_LABEL).map(String::as_str) != Some(driver)))
 }
 
 /// Whether any object of this driver's namespace bears the driver's label: a live look at everything that could

@@ -335,7 +335,7 @@ async fn a_field_that_the_crd_does_not_know_is_left_out_and_steady_state_writes_
         assert!((2..=5).contains(&asked), "the CRDs were looked at {asked} times in a quarter of an hour");
         // The CRDs are upgraded: everything is said, without a restart.
         upgrade.store(false, Ordering::Relaxed);
-        until("what was left out is there", 310 * SECOND, || {
+        until("what was left out is there", 340 * SECOND, || {
             api.object(CONFIG).unwrap()["status"]["cpi"]["observedGeneration"] == 1
         })
         .await;

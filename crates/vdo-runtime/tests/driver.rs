@@ -21,11 +21,12 @@ use vdo_runtime::client::Licence;
 use vdo_runtime::driver::{DriverOperator, DriverPass, Patience};
 use vdo_runtime::logs::LogFormat;
 use vdo_runtime::own::{OwnObjects, Owner};
-use vdo_runtime::run::Revisit;
+use vdo_runtime::run::{PassError, Revisit};
 use vdo_runtime::settings::Settings;
 use vdo_runtime::{Cluster, Operator, Standing};
 
 const CONFIGS: &str = "/apis/vdo.vmware.com/v1alpha1/namespaces/vdo/vdoconfigs";
+const JOURNAL: &str = "/api/v1/namespaces/vdo/secrets/vdo-cpi-journal";
 const MAP: &str = "/api/v1/namespaces/vmware-system-cpi/configmaps/driver";
 const STANDING: Standing = Standing { licence: Licence::Granted };
 const PATIENCE: Patience = Patience { rollout_deadline_seconds: 600, rollout_soak_seconds: 90 };
@@ -79,7 +80,8 @@ impl DriverOperator for Toy {
 
     fn render(observed: &Observed) -> Rendered {
         let gates = observed.0.config.status.as_ref().and_then(|status| status.gates.as_ref());
-        Rendered { wanted: gates.map(|_| revision(observed.2)), fallback: None }
+        let gate = gates.and_then(|gates| gates.cpi.as_ref());
+        Rendered { wanted: gate.map(|_| revision(observed.2)), fallback: None }
     }
 
     fn plan(observed: &Observed) -> Plan {
@@ -127,10 +129,15 @@ struct Bed {
 }
 
 impl Bed {
-    /// With a VDOConfig that wants CPI, and every watch listed.
+    /// With a VDOConfig that wants CPI and for which vdo-core found no release, and every watch listed.
     async fn new() -> Self {
+        Bed::with(&json!({ "gates": answer(1) })).await
+    }
+
+    /// With a VDOConfig of this status.
+    async fn with(status: &Value) -> Self {
         let api = Api::new();
-        api.put(&format!("{CONFIGS}/main"), config(1, &Value::Null));
+        api.put(&format!("{CONFIGS}/main"), config(1, status));
         Bed::over(api).await
     }
 
@@ -167,11 +174,18 @@ impl Bed {
 
     /// One pass; gives its requests.
     async fn pass(&self) -> Vec<String> {
+        let (requests, outcome) = self.try_pass().await;
+        outcome.unwrap();
+        requests
+    }
+
+    /// One pass that may fail; gives its requests too.
+    async fn try_pass(&self) -> (Vec<String>, Result<Revisit, PassError>) {
         let before = self.api.log().len();
-        self.driver.pass(STANDING).await.unwrap();
+        let outcome = self.driver.pass(STANDING).await;
         let log = self.api.log();
         let asked = log[before..].iter().filter(|seen| !seen.is_watch());
-        asked.map(|seen| format!("{} {}", seen.method, seen.path)).collect()
+        (asked.map(|seen| format!("{} {}", seen.method, seen.path)).collect(), outcome)
     }
 
     /// Opens the gate and passes until nothing is left to do.
@@ -184,10 +198,9 @@ impl Bed {
 
     fn open_gate(&self) {
         let mut stored = self.stored();
-        stored["status"]["gates"] = json!({
-            "generation": 1, "kubernetes": "1.36.0", "matrix": {"source": "BuiltIn", "digest": "d"},
-            "cpi": {"release": "1.36.0", "chosenBy": "Matrix", "verdict": "Open"},
-        });
+        stored["status"]["gates"] = answer(1);
+        stored["status"]["gates"]["cpi"] =
+            json!({"release": "1.36.0", "chosenBy": "Matrix", "verdict": "Open"});
         self.api.put(&format!("{CONFIGS}/main"), stored);
     }
 
@@ -266,6 +279,11 @@ fn config(generation: i64, status: &Value) -> Value {
     })
 }
 
+/// What vdo-core says of a generation for which no release fits.
+fn answer(generation: i64) -> Value {
+    json!({"generation": generation, "kubernetes": "1.36.0", "matrix": {"source": "BuiltIn", "digest": "d"}})
+}
+
 fn discovery(seen: &Seen) -> Option<Reply> {
     (seen.path == "/apis").then(|| Reply::Answer(200, json!({"kind": "APIGroupList", "groups": []})))
 }
@@ -296,14 +314,24 @@ async fn a_pass_with_nothing_to_do_asks_the_api_server_nothing() {
 async fn what_a_pass_writes_was_decided_on_a_live_read() {
     let bed = Bed::new().await;
     bed.pass().await;
-    let status = bed.stored()["status"].clone();
-    bed.api.put(&format!("{CONFIGS}/main"), config(2, &status));
+    bed.open_gate();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let requests = bed.pass().await;
-    let write = format!("PATCH {CONFIGS}/main/status");
     let position = |wanted: &str| requests.iter().position(|request| request == wanted);
     let read = position(&format!("GET {CONFIGS}")).unwrap();
-    assert!(read < position(&write).unwrap(), "{requests:?}");
+    let claimed = position(&format!("PATCH {CONFIGS}/main/status")).unwrap();
+    assert!(read < claimed && claimed < position(&format!("PATCH {MAP}")).unwrap(), "{requests:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_driver_does_not_work_is_said_of_a_new_generation_without_a_live_read() {
+    let bed = Bed::new().await;
+    bed.pass().await;
+    let mut status = bed.stored()["status"].clone();
+    status["gates"] = answer(2);
+    bed.api.put(&format!("{CONFIGS}/main"), config(2, &status));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bed.pass().await, [format!("PATCH {CONFIGS}/main/status")]);
     assert_eq!(bed.stored()["status"]["cpi"]["observedGeneration"], 2);
 }
 
@@ -319,6 +347,81 @@ async fn a_change_that_no_watch_showed_is_found_by_a_live_read() {
     assert_eq!(bed.pass().await, [""; 0]);
     tokio::time::sleep(Duration::from_secs(70)).await;
     assert_eq!(reads_of_the_config(&bed.pass().await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_or_looked_for_before_vdo_core_had_a_moment_to_answer() {
+    let bed = Bed::with(&Value::Null).await;
+    let silent = bed.pass().await;
+    assert_eq!(silent, [format!("GET {CONFIGS}"), format!("GET {JOURNAL}")]);
+    let revisit = bed.driver.pass(STANDING).await.unwrap();
+    assert!(revisit <= Revisit::within(Duration::from_secs(11)), "{revisit:?}");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(bed.pass().await.contains(&format!("PATCH {CONFIGS}/main/status")));
+    assert_eq!(bed.ready(), "WaitsForGates");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_was_overtaken_does_not_look_for_others_again() {
+    let bed = Bed::new().await;
+    bed.pass().await;
+    bed.open_gate();
+    // Somebody else's status comes between the look and the first write.
+    at_write(&bed.api, 1, || Reply::Refuse(409, "the object has been modified"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let looks =
+        |requests: &[String]| requests.iter().filter(|it| it.starts_with(&format!("GET {MAP}"))).count();
+    assert_eq!(looks(&bed.try_pass().await.0), 1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(looks(&bed.try_pass().await.0), 0);
+    assert!(bed.stored()["status"]["cpi"]["attempt"].is_object(), "{}", bed.stored()["status"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_claim_waits_for_follows_in_the_same_pass_on_what_the_claim_left() {
+    let bed = Bed::new().await;
+    bed.pass().await;
+    bed.open_gate();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let requests = bed.pass().await;
+    assert_eq!(reads_of_the_config(&requests), 1, "{requests:?}");
+    assert!(bed.stored()["status"]["cpi"]["attempt"].is_object(), "{}", bed.stored()["status"]);
+    assert!(bed.api.object(MAP).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_told_without_a_live_read_and_less_and_less_often() {
+    let bed = Bed::new().await;
+    *bed.health.lock().unwrap() = Health::Waits("0 of 99 pods work".to_owned());
+    bed.pass().await;
+    bed.open_gate();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bed.pass().await;
+    }
+    let asked = bed.api.log().len();
+    for number in 1..60 {
+        let words =
+            if number == 59 { "pod x: OOMKilled".to_owned() } else { format!("{number} of 99 pods work") };
+        *bed.health.lock().unwrap() = Health::Waits(words);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bed.pass().await;
+    }
+    let log = bed.api.log();
+    let since: Vec<String> = log[asked..]
+        .iter()
+        .filter(|seen| !seen.is_watch() && !seen.path.starts_with("/openapi"))
+        .map(|seen| seen.path.clone())
+        .collect();
+    assert!(since.iter().all(|path| path.ends_with("/status")), "{since:#?}");
+    assert!((5..=7).contains(&since.len()), "{since:#?}");
+    // What was kept back comes without being woken.
+    let revisit = bed.driver.pass(STANDING).await.unwrap();
+    assert!(revisit <= Revisit::within(Duration::from_secs(30)), "{revisit:?}");
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    bed.pass().await;
+    let said = bed.stored()["status"]["cpi"]["statusMsg"].as_str().unwrap().to_owned();
+    assert!(said.contains("OOMKilled"), "{said}");
 }
 
 #[tokio::test(start_paused = true)]

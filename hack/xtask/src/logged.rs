@@ -55,8 +55,52 @@ impl<'a> Logged<'a> {
         }
         let status = child.wait()?;
         if !status.success() {
-            bail!("`{program} {}` failed: {status}", args.join(" "));
+            let said = fs::read(&path).with_context(|| path.display().to_string())?;
+            let why = telling(&String::from_utf8_lossy(&said));
+            bail!("`{program} {}` failed: {status}; it said:\n{why}", args.join(" "));
         }
         Ok(())
+    }
+}
+
+/// The lines of a failed program that say why: from its first panic on, and its last ones.
+///
+/// They are said again at the very end, where other programs of the stage no longer bury them.
+fn telling(said: &str) -> String {
+    const PANIC: usize = 8;
+    const LAST: usize = 8;
+    let lines: Vec<&str> = said.lines().collect();
+    let panic = lines.iter().position(|line| line.contains("panicked at")).unwrap_or(lines.len());
+    let last = lines.len().saturating_sub(LAST);
+    let shown = |(at, line): (usize, &&str)| {
+        let tells = (panic..panic.saturating_add(PANIC)).contains(&at) || at >= last;
+        tells.then(|| format!("    {line}"))
+    };
+    lines.iter().enumerate().filter_map(shown).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_program_is_quoted_with_its_panic_and_its_last_lines() {
+        let folder = std::env::temp_dir().join(format!("logged-{}", std::process::id()));
+        fs::create_dir_all(folder.join("target/ci")).unwrap();
+        let script = "seq 1 50; echo \"thread 'main' panicked at a.rs:1\"; echo CPIReady; seq 51 99; exit 3";
+
+        let why = Logged::new(&folder, "failing").run("sh", &["-c", script]).unwrap_err().to_string();
+        fs::remove_dir_all(&folder).unwrap();
+
+        assert!(why.contains("failed: exit status: 3"), "{why}");
+        let quoted: Vec<&str> = why.lines().skip(1).map(str::trim).collect();
+        let expected = "thread 'main' panicked at a.rs:1|CPIReady|51|52|53|54|55|56|92|93|94|95|96|97|98|99";
+        assert_eq!(quoted.join("|"), expected);
+    }
+
+    #[test]
+    fn a_short_output_is_quoted_once() {
+        assert_eq!(telling("a\nb panicked at c\n"), "    a\n    b panicked at c");
+        assert_eq!(telling(""), "");
     }
 }

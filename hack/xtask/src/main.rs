@@ -6,6 +6,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -72,9 +74,23 @@ enum Task {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run(Args::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The causes and no frames, which would be all that is left of them in the last lines of a CI log.
+        Err(error) => {
+            eprintln!(
+                "error: {}",
+                error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\n  because ")
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
     let root = shell::root()?;
-    match Args::parse().task {
+    match task {
         Task::Ci { only } => ci::run(&root, only.as_deref()),
         Task::Tidy => tidy::run(&root),
         Task::Generate => shell::run(&root, "cargo", &["run", "--quiet", "--package", "generate"]),

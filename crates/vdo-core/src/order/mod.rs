@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use vdo_api::VDOConfig;
 use vdo_api::status::{Gates, NodesSummary};
-use vdo_api::{Condition, VDOConfigStatus};
+use vdo_api::{Condition, Truth, VDOConfigStatus};
 
 /// The types of the conditions that vdo-core writes.
 pub const CONDITIONS: [&str; 6] =
-    ["Accepted", "CompatibilityResolved", "NodesInitialised", "Ready", "Progressing", "Degraded"];
+    ["Accepted", "CompatibilityResolved", NODES_INITIALISED, "Ready", "Progressing", "Degraded"];
+/// The condition that counts nodes.
+const NODES_INITIALISED: &str = "NodesInitialised";
 
 /// vdo-core's part of the status of a VDOConfig, whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,8 +91,12 @@ impl Part {
         };
         let (new, old) = (sorted(self), sorted(stored));
         let facts = |conditions: &[Condition]| -> Vec<_> {
-            let fact =
-                |it: &Condition| (it.type_.clone(), it.status, it.reason.clone(), it.observed_generation);
+            let fact = |it: &Condition| {
+                // While nodes come and go it turns with each of them, and nobody decides on that.
+                let counts = it.type_ == NODES_INITIALISED && it.status != Truth::Unknown;
+                let said = (!counts).then(|| (it.status, it.reason.clone()));
+                (it.type_.clone(), it.observed_generation, said)
+            };
             conditions.iter().map(fact).collect()
         };
         if facts(&new) != facts(&old)
@@ -104,9 +110,9 @@ impl Part {
     }
 }
 
-/// The first initialised node and the last one are worth a write of their own.
-fn milestone(nodes: Option<&NodesSummary>) -> Option<(bool, bool)> {
-    nodes.map(|nodes| (nodes.initialised > 0, nodes.initialised == nodes.expected))
+/// The first initialised node is worth a write of its own: CPI works.
+fn milestone(nodes: Option<&NodesSummary>) -> Option<bool> {
+    nodes.map(|nodes| nodes.initialised > 0)
 }
 
 #[cfg(test)]

@@ -65,9 +65,6 @@ pub fn join(nodes: &[NodeRow], machines: &[&Vm], inventory: Inventory<'_>) -> Jo
         if node.uninitialized {
             findings.entry(reasons::WAITS_FOR_CLOUD_PROVIDER.name).or_default().insert(&node.name);
         }
-        if !initialised {
-            joined.unmatched.insert(node.name.to_string());
-        }
         if matches!(inventory, Inventory::Partial(_)) {
             continue;
         }
@@ -90,11 +87,12 @@ pub fn join(nodes: &[NodeRow], machines: &[&Vm], inventory: Inventory<'_>) -> Jo
                 findings.entry(reasons::VM_NOT_FOUND.name).or_default().insert(&node.name);
             }
             Some(vm) if !initialised => {
-                if vm.tools == ToolsState::NotRunning {
-                    findings.entry(reasons::TOOLS_NOT_RUNNING.name).or_default().insert(&node.name);
-                }
-                if vm.guest_host_name.as_ref().is_some_and(|name| !same_host(name, &node.name)) {
-                    findings.entry(reasons::HOST_NAME_MISMATCH.name).or_default().insert(&node.name);
+                let tools = (vm.tools == ToolsState::NotRunning).then_some(&reasons::TOOLS_NOT_RUNNING);
+                let differs = vm.guest_host_name.as_ref().is_some_and(|name| !same_host(name, &node.name));
+                let host = differs.then_some(&reasons::HOST_NAME_MISMATCH);
+                for reason in tools.into_iter().chain(host) {
+                    findings.entry(reason.name).or_default().insert(&node.name);
+                    joined.unmatched.insert(node.name.to_string());
                 }
             }
             Some(_) => {}

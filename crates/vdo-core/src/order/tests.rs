@@ -38,7 +38,10 @@ fn initialised(count: i64) -> Part {
 fn words_and_counts_alone_are_no_facts() {
     let mut reworded = part();
     reworded.conditions[0].message = "4 of 9".to_owned();
-    for new in [reworded, initialised(4)] {
+    // A node that joins, and is initialised a moment later.
+    let mut done = part();
+    (done.conditions[0].status, done.conditions[0].reason) = (Truth::True, "Initialised".to_owned());
+    for new in [reworded, done, initialised(4)] {
         assert_eq!(new.news(&part()), News::Words, "{new:?}");
     }
     let mut turned = part();
@@ -54,8 +57,9 @@ fn what_somebody_decides_on_is_a_fact() {
         part
     };
     let cases = [
-        change(|it| it.conditions[0].status = Truth::True),
-        change(|it| it.conditions[0].reason = "AsWanted".to_owned()),
+        change(|it| it.conditions[1].status = Truth::True),
+        change(|it| it.conditions[1].reason = "AsWanted".to_owned()),
+        change(|it| it.conditions[0].status = Truth::Unknown),
         change(|it| it.conditions[0].observed_generation = 2),
         change(|it| it.conditions.truncate(1)),
         change(|it| it.observed_generation = Some(2)),
@@ -69,13 +73,13 @@ fn what_somebody_decides_on_is_a_fact() {
 }
 
 #[test]
-fn the_first_initialised_node_and_the_last_one_are_facts() {
+fn the_first_initialised_node_is_a_fact_and_no_other() {
     for (before, after, expected) in [
         (0, 1, News::Facts),
         (1, 2, News::Words),
         (7, 8, News::Words),
-        (8, 9, News::Facts),
-        (9, 8, News::Facts),
+        (8, 9, News::Words),
+        (9, 8, News::Words),
         (1, 0, News::Facts),
     ] {
         assert_eq!(initialised(after).news(&initialised(before)), expected, "{before} to {after}");

@@ -407,12 +407,13 @@ impl Entry {
         (self.client, self.reached) = (None, None);
     }
 
-    /// Remembers which nodes have no machine, or wait: reads for the same ones become rare.
+    /// Remembers which nodes another read may help: reads for the same ones, or fewer of them, become rare.
     pub fn note_unmatched(&mut self, nodes: BTreeSet<String>) {
-        let same = self.unmatched.as_ref().is_some_and(|(before, _)| *before == nodes);
-        if !same {
-            self.unmatched = (!nodes.is_empty()).then_some((nodes, 0));
-        }
+        let reads = match &self.unmatched {
+            Some((before, reads)) if before.is_superset(&nodes) => *reads,
+            Some(_) | None => 0,
+        };
+        self.unmatched = (!nodes.is_empty()).then_some((nodes, reads));
     }
 
     /// What is due.

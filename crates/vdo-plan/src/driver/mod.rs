@@ -172,6 +172,13 @@ impl Scene {
         !view.records.of(self.driver).occupied() && self.journal.is_clear() && !view.leaving(self.driver)
     }
 
+    /// Whether vdo-core has said nothing yet about the VDOConfig as it is, and may do so at any moment.
+    pub fn awaits_word(&self) -> bool {
+        let view = self.view();
+        let answered = view.gates.as_ref().is_some_and(|gates| gates.generation == view.generation);
+        self.fresh && !answered
+    }
+
     /// Whether the driver is to go, with the VDOConfig or alone.
     pub fn is_leaving(&self) -> bool {
         self.view().leaving(self.driver)
@@ -403,6 +410,23 @@ impl Plan {
         }
         let phase = status::phase(&decision, health.as_ref(), &findings);
         Plan { decision, findings, deeds, health, phase, works, restarts, mends, stands }
+    }
+
+    /// Whether the record of the driver stays as it is: all that may be new is in words. That it does not work is said about
+    /// any generation, since nothing waits for that.
+    pub fn leaves_record(&self, scene: &Scene) -> bool {
+        let view = scene.view();
+        let before = view.records.of(scene.driver);
+        let mut after = self.decision.record.clone();
+        if !before.ready && !after.ready {
+            after.ready_generation = before.ready_generation;
+        }
+        after == *before
+    }
+
+    /// Whether something is to be written that only waited for the writes of this plan.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.decision.step, order::Step::Claim { .. })
     }
 
     /// The objects that this pass puts back because somebody changed or deleted them.
