@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Uri, header};
-use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,6 +17,7 @@ use crate::clock::{Monotonic, monotonic};
 use crate::fault::{KubeFault, Retry};
 use crate::metrics::Traffic;
 use crate::served::Served;
+use crate::transport;
 use crate::wire::{TokenFile, spelled_out};
 
 /// How long a read may take.
@@ -99,7 +99,7 @@ impl Cluster {
         config.read_timeout = None;
         let token = TokenFile::taken_from(&mut config)?;
         let traffic = traffic()?;
-        let client = ClientBuilder::try_from(config)?
+        let client = transport::builder(config)?
             .with_layer(&ThenLayer::new(spelled_out))
             .with_layer(&MapRequestLayer::new(move |request| match &token {
                 Some(token) => token.on(request),

@@ -19,9 +19,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
+use vdo_api::VDOConfig;
 use vdo_api::condition::name_some;
 use vdo_api::names::LOG_ANNOTATION;
-use vdo_api::VDOConfig;
 use vdo_compat::Driver;
 use vdo_plan::ObjectRef;
 use vdo_plan::drift::{Fights, changes};
@@ -60,6 +60,9 @@ const TO_ANSWER: Duration = Duration::from_secs(10);
 
 /// A little more than the clocks may differ by.
 const A_MOMENT: Duration = Duration::from_millis(500);
+
+/// How many steps one pass takes at most: a claim, what follows it, and one of them again.
+const STEPS: u32 = 3;
 
 /// What the operator of one driver knows that the other does not.
 #[allow(async_fn_in_trait, reason = "everything runs on one thread")]
@@ -169,6 +172,8 @@ enum Next {
     Rest(Revisit),
     /// The next step, on what our own writes left.
     GoOn(Box<VDOConfig>, Stored),
+    /// The same step, on what is stored by now.
+    Overtaken(KubeFault),
 }
 
 impl<D: DriverOperator> DriverPass<D> {
@@ -260,30 +265,48 @@ impl<D: DriverOperator> DriverPass<D> {
         Some(Ok(revisit))
     }
 
-    /// Reads live, decides, writes and reports.
+    /// Reads live, decides, writes and reports. What the API server answered to our claim is as good as a live read, and
+    /// nothing else has to be waited for; nor has anything if somebody changed the VDOConfig meanwhile, as a neighbour's
+    /// status does.
     async fn act(&self, standing: Standing) -> Result<Revisit, PassError> {
+        let Some((mut config, mut journal)) = self.read_live().await? else {
+            return Ok(Revisit::at_leisure());
+        };
+        for _ in 1..STEPS {
+            (config, journal) = match self.step(standing, config, journal).await? {
+                Next::Rest(revisit) => return Ok(revisit),
+                Next::GoOn(left, stored) => (*left, stored),
+                Next::Overtaken(_) => match self.read_live().await? {
+                    Some(read) => read,
+                    None => return Ok(Revisit::at_leisure()),
+                },
+            };
+        }
+        match self.step(standing, config, journal).await? {
+            Next::Rest(revisit) => Ok(revisit),
+            Next::GoOn(..) => Ok(Revisit::within(Duration::ZERO)),
+            Next::Overtaken(fault) => Err(PassError::report("the VDOConfig")(fault)),
+        }
+    }
+
+    /// The VDOConfig and the journal. `None` if there is no VDOConfig.
+    async fn read_live(&self) -> Result<Option<(VDOConfig, Stored)>, PassError> {
         let began = monotonic();
         let config = self.configs.fetch(&self.cluster).await.map_err(PassError::observe("the VDOConfigs"))?;
         let Some(config) = config else {
             self.last_live.set(Some(began));
             self.metrics.hide();
             self.log.follow(None);
-            return Ok(Revisit::at_leisure());
+            // So that the first VDOConfig is decided on without a wait; if it cannot be read, that is said then.
+            let _ = self.store.fetch().await;
+            return Ok(None);
         };
         let journal = self.store.fetch().await.map_err(|error| PassError::Observe {
             object: "the journal".to_owned(),
             source: error.into_fault(),
         })?;
         self.last_live.set(Some(began));
-        let mut next = self.step(standing, config, journal).await?;
-        // What the API server answered to our claim is as good as a live read, and nothing else has to be waited for.
-        if let Next::GoOn(config, journal) = next {
-            next = self.step(standing, *config, journal).await?;
-        }
-        Ok(match next {
-            Next::Rest(revisit) => revisit,
-            Next::GoOn(..) => Revisit::within(Duration::ZERO),
-        })
+        Ok(Some((config, journal)))
     }
 
     /// Decides on what was just read, writes and reports.
@@ -316,7 +339,7 @@ impl<D: DriverOperator> DriverPass<D> {
         self.configs.note(outcome.config.as_ref());
         self.tell_of_drift(&observed.as_ref().config, drift, &outcome).await;
         if let Some(fault) = outcome.overtaken {
-            return Err(PassError::report("the VDOConfig")(fault));
+            return Ok(Next::Overtaken(fault));
         }
         if outcome.complete() {
             self.restart(&observed.as_ref().config, &plan.restarts).await;

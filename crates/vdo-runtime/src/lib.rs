@@ -39,6 +39,7 @@ pub mod settings;
 mod slim;
 pub mod status;
 pub mod traces;
+mod transport;
 pub mod vcenters;
 pub mod volumes;
 mod wake;

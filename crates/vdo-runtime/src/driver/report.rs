@@ -69,9 +69,9 @@ pub(super) fn waits_for_word(scene: &Scene) -> bool {
     scene.is_first() && scene.awaits_word()
 }
 
-/// Whether only numbers move: nobody has to do anything, so nobody minds a later word.
+/// Whether only numbers move on the way to a driver that works: nobody has to do anything, so nobody minds a later word.
 pub(super) fn is_progress(plan: &Plan) -> bool {
-    plan.findings.iter().all(|finding| finding.verdict < Verdict::Hold)
+    !plan.decision.record.ready && plan.findings.iter().all(|finding| finding.verdict < Verdict::Hold)
 }
 
 /// Whether our part differs from what is stored.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::{Monotonic, monotonic};
 
 /// The pause after the first word of progress; each that follows it closely doubles it.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST: Duration = Duration::from_secs(2);
 /// The longest pause.
 const MOST: Duration = Duration::from_secs(30);
 
@@ -59,11 +59,11 @@ mod tests {
                 told.push(n);
             }
         }
-        assert_eq!(told, [0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181]);
-        assert_eq!(words.left_at(true, second(182)), Some(Duration::from_secs(29)));
+        assert_eq!(told, [0, 2, 6, 14, 30, 60, 90, 120, 150, 180]);
+        assert_eq!(words.left_at(true, second(181)), Some(Duration::from_secs(29)));
         assert_eq!(words.left_at(true, second(300)), None);
         words.note_at(true, second(300));
-        assert_eq!(words.left_at(true, second(301)), None);
+        assert_eq!(words.left_at(true, second(301)), Some(Duration::from_secs(1)));
     }
 
     #[test]
