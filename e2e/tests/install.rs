@@ -10,7 +10,7 @@ use std::time::Duration;
 use e2e::crd::{NAMESPACE, apply};
 use e2e::stand::{
     CONFIG, OPERATORS, Said, VCENTER, apply_secret, apply_vcenter, await_condition, await_said, both_drivers,
-    condition, csi_socket, install_chart, matrix,
+    condition, install_chart, matrix, round_trip,
 };
 use testbed::audit::Request;
 use testbed::bed::{Bed, output_of};
@@ -213,10 +213,7 @@ fn no_role_holds_a_wildcard_a_right_to_grant_or_cluster_wide_secrets() {
 fn a_volume_is_made_and_deleted_through_the_real_controller() {
     let story = story();
     let bed = &story.bed;
-    let socket = eventually(SOON, "the controller's socket", || csi_socket(bed));
-    let mut command = std::process::Command::new(bed.program("csic"));
-    command.args(["--socket", &socket, "round-trip", "--name", "pvc-e2e", "--gib", "1"]);
-    let said = output_of(&mut command, "").unwrap();
+    let said = round_trip(bed, "pvc-e2e", SOON);
     assert!(said.to_lowercase().contains("deleted"), "{said}");
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use e2e::crd::apply;
 use e2e::stand::{
     CONFIG, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, csi_socket, install_chart,
-    matrix,
+    matrix, round_trip,
 };
 use serde_json::{Value, json};
 use testbed::bed::{Bed, output_of};
@@ -105,7 +105,7 @@ fn a_password_of_every_printable_character_is_read_by_both_drivers_and_one_wrong
     assert!(by_cpi.iter().all(|login| login.ok || login.user.is_empty()), "{by_cpi:?}");
     let by_csi = logins(&bed, csi);
     assert!(!by_csi.is_empty() && by_csi.iter().all(|login| login.ok && login.user == user), "{by_csi:?}");
-    let said = csic(&bed, &["round-trip", "--name", "pvc-password"]).unwrap();
+    let said = round_trip(&bed, "pvc-password", SOON);
     assert!(said.to_lowercase().contains("deleted"), "{said}");
 
     // One character changed, at the vCenter only: what the drivers hold is wrong by that one.

@@ -13,7 +13,8 @@ pub struct Args {
     #[allow(missing_docs)]
     pub shared: Settings,
 
-    /// Seconds between two writes of a VDOConfig's status in which only words or counts are new.
+    /// Seconds between two writes of a VDOConfig's status in which only words or counts are new; after a while of them up to
+    /// six times as long.
     #[arg(long, env = "VDO_STATUS_INTERVAL_SECONDS", default_value_t = 10)]
     pub status_interval_seconds: u64,
 }

@@ -32,7 +32,7 @@ use crate::metrics::CoreMetrics;
 use crate::observe::{ServerVersion, Watched, decoded, observe_configs};
 use crate::order::choose::{Answer, Question, answer};
 use crate::order::nodes::{Inventory, Joined, join};
-use crate::order::{News, Part, gates, matrix, sum};
+use crate::order::{News, Pace, Part, gates, matrix, sum};
 use crate::strays::{Kind, Stray, Told};
 use crate::vcenter::due::{self, Due};
 use crate::vcenter::memory::Memory;
@@ -70,7 +70,8 @@ struct State {
     generation: Option<(String, i64, Monotonic)>,
     /// Nodes whose machine was not found, and since when.
     strangers: BTreeMap<String, Monotonic>,
-    written: Option<Monotonic>,
+    began: Monotonic,
+    pace: Pace,
 }
 
 /// Runs until told to stop.
@@ -86,6 +87,7 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         log: operator.log.clone(),
         args,
     };
+    let pace = Pace::new(context.args.status_interval());
     let state = RefCell::new(State {
         memory: Memory::new(&operator.wake, &metrics),
         ahead: Ahead::default(),
@@ -93,7 +95,8 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         version: ServerVersion::default(),
         generation: None,
         strangers: BTreeMap::new(),
-        written: None,
+        began: monotonic(),
+        pace,
     });
     let pass = async |_| pass(&context, &mut state.borrow_mut()).await;
     let farewell = async || {
@@ -371,7 +374,7 @@ async fn sum_up(
         nodes: nodes.present().map(|joined| joined.summary.clone()).or(stored),
     };
     ctx.metrics.show_config(active, &part);
-    let later = report(ctx, &mut state.ahead, active, part, Some(&mut state.written)).await?;
+    let later = report(ctx, &mut state.ahead, active, part, Some((&mut state.pace, state.began))).await?;
     let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + A_MOMENT);
     Ok(match (later, patience) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -450,17 +453,16 @@ async fn report(
     ahead: &mut Ahead,
     config: &VDOConfig,
     mut part: Part,
-    written: Option<&mut Option<Monotonic>>,
+    pace: Option<(&mut Pace, Monotonic)>,
 ) -> Result<Option<Duration>, PassError> {
     let stored = Part::stored(config);
     part.conditions = merge(&stored.conditions, part.conditions);
-    let now = monotonic();
     let news = part.news(&stored);
     if news == News::None {
         return Ok(None);
     }
-    let since = written.as_deref().copied().flatten().map(|at| now.duration_since(at));
-    let wait = news.wait(since, ctx.args.status_interval());
+    let pace = pace.map(|(pace, began)| (pace, monotonic().duration_since(began)));
+    let wait = pace.as_ref().map(|(pace, now)| pace.wait(news, *now)).unwrap_or_default();
     if !wait.is_zero() {
         return Ok(Some(wait));
     }
@@ -474,8 +476,8 @@ async fn report(
         answer => answer.map_err(PassError::report(format!("VDOConfig {name}")))?,
     };
     ahead.note(after.clone());
-    if let Some(written) = written {
-        *written = Some(now);
+    if let Some((pace, now)) = pace {
+        pace.note(news, now);
     }
     announce_change(ctx, &after, &stored.conditions, &part.conditions).await;
     Ok(None)

@@ -1,8 +1,8 @@
 //! The pass that both driver operators share: observe, plan, execute, report.
 //!
 //! Most passes find nothing to do: a node's heartbeat or a pod's probe woke them. Those are decided on what the
-//! watches show and ask the API server nothing. Doing nothing is all that a view without a live read may lead to:
-//! when there is anything to write or to say, the VDOConfig and the journal are read live and it is decided again.
+//! watches show and ask the API server nothing. Doing nothing, or saying something, is all that a view without a live read
+//! may lead to: when there is anything else to write, the VDOConfig and the journal are read live and it is decided again.
 
 pub mod bearers;
 mod drift;
@@ -37,7 +37,7 @@ use crate::configs::Configs;
 use crate::deeds::{self, Deeds, Hands};
 use crate::driver::drift::Drift;
 use crate::driver::metrics::DriverMetrics;
-use crate::driver::report::{is_news, is_progress, speaks, waits_for_word};
+use crate::driver::report::{is_news, is_progress, speaks};
 use crate::driver::words::Words;
 use crate::events::{Reporter, Weight};
 use crate::journal::{JournalStore, Stored};
@@ -57,6 +57,10 @@ const CATCHING_UP: Duration = Duration::from_secs(2);
 /// For how long after an edit of the VDOConfig the other operators are waited for, before the new configuration goes to
 /// the release that is there instead of the one that is wanted.
 const TO_ANSWER: Duration = Duration::from_secs(10);
+
+/// For how long after an edit of the VDOConfig a driver of which nothing is there does not say what it waits for: the
+/// neighbour's first writes would be refused for it.
+const NEIGHBOUR_FIRST: Duration = Duration::from_secs(1);
 
 /// A little more than the clocks may differ by.
 const A_MOMENT: Duration = Duration::from_millis(500);
@@ -248,7 +252,7 @@ impl<D: DriverOperator> DriverPass<D> {
         let mut revisit = self.revisit(observed, &plan, true);
         if news {
             // Words need no live read: they are written over the version that they were decided on.
-            match self.words.left(is_progress(&plan)) {
+            match self.kept_back(observed, &plan) {
                 Some(left) => revisit = revisit.or_sooner(left),
                 None => {
                     self.words.note(is_progress(&plan));
@@ -297,8 +301,8 @@ impl<D: DriverOperator> DriverPass<D> {
             self.last_live.set(Some(began));
             self.metrics.hide();
             self.log.follow(None);
-            // So that the first VDOConfig is decided on without a wait; if it cannot be read, that is said then.
-            let _ = self.store.fetch().await;
+            // So that the first VDOConfig is decided on without a wait; what cannot be read is said then.
+            let _ = tokio::join!(self.store.fetch(), self.cluster.fetch_lacking());
             return Ok(None);
         };
         let journal = self.store.fetch().await.map_err(|error| PassError::Observe {
@@ -356,7 +360,7 @@ impl<D: DriverOperator> DriverPass<D> {
             Some(_) | None => self.metrics.hide(),
         }
         let mut revisit = self.revisit(&observed, &plan, outcome.complete());
-        if let Some(left) = self.words.left(is_progress(&plan)) {
+        if let Some(left) = self.kept_back(&observed, &plan) {
             revisit = revisit.or_sooner(left);
         }
         Ok(Next::Rest(revisit))
@@ -439,12 +443,17 @@ impl<D: DriverOperator> DriverPass<D> {
 
     /// How much longer the other operators are waited for.
     fn left_to_answer(&self, config: &VDOConfig) -> Option<Duration> {
+        self.left_of(TO_ANSWER, config)
+    }
+
+    /// How much is left of a time that begins with an edit of the VDOConfig.
+    fn left_of(&self, time: Duration, config: &VDOConfig) -> Option<Duration> {
         let generation = config.metadata.generation.unwrap_or_default();
         let now = monotonic();
         let known = self.edited.get().filter(|(seen, _)| *seen == generation);
         let (_, since) = known.unwrap_or((generation, now));
         self.edited.set(Some((generation, since)));
-        TO_ANSWER.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero())
+        time.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero())
     }
 
     fn works_for(&self) -> Option<Duration> {
@@ -488,7 +497,7 @@ impl<D: DriverOperator> DriverPass<D> {
         if let Some(until) = scene.contested.values().map(|fight| fight.until).min() {
             revisit = revisit.or_sooner(until.saturating_sub(now) + A_MOMENT);
         }
-        if waits_for_word(scene) {
+        if scene.is_first() && plan.deeds.is_empty() {
             revisit = revisit.eagerly();
         }
         revisit

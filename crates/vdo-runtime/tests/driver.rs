@@ -412,11 +412,11 @@ async fn progress_is_told_without_a_live_read_and_less_and_less_often() {
         .map(|seen| seen.path.clone())
         .collect();
     assert!(since.iter().all(|path| path.ends_with("/status")), "{since:#?}");
-    assert!((4..=6).contains(&since.len()), "{since:#?}");
+    assert!((3..=5).contains(&since.len()), "{since:#?}");
     // What was kept back comes without being woken.
     let revisit = bed.driver.pass(STANDING).await.unwrap();
-    assert!(revisit <= Revisit::within(Duration::from_secs(30)), "{revisit:?}");
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(revisit <= Revisit::within(Duration::from_secs(60)), "{revisit:?}");
+    tokio::time::sleep(Duration::from_secs(60)).await;
     bed.pass().await;
     let said = bed.stored()["status"]["cpi"]["statusMsg"].as_str().unwrap().to_owned();
     assert!(said.contains("OOMKilled"), "{said}");

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use e2e::checkout;
 use e2e::crd::NAMESPACE;
 use e2e::readme::filled;
-use e2e::stand::{Said, condition, csi_socket, install_chart, programs};
-use testbed::bed::{Bed, output_of};
+use e2e::stand::{Said, condition, install_chart, programs, round_trip};
+use testbed::bed::Bed;
 use testbed::wait::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -52,13 +52,7 @@ fn main() -> Result<()> {
     show(&bed, &["get", "pods", "-A"])?;
 
     step("Making a real 1 GiB volume through the CSI controller, and deleting it ...");
-    // As the provisioner does: once more if it fails, with the same name.
-    let made = eventually(PATIENCE, "a volume is made and deleted", || {
-        let mut csic = Command::new(bed.program("csic"));
-        csic.args(["--socket", &csi_socket(&bed)?, "round-trip", "--name", "pvc-demo", "--gib", "1"]);
-        output_of(&mut csic, "")
-    });
-    print!("{made}");
+    print!("{}", round_trip(&bed, "pvc-demo", PATIENCE));
 
     step("vdoctl status:");
     let mut vdoctl = Command::new(programs().join("vdoctl"));

@@ -42,14 +42,46 @@ pub enum News {
     Facts,
 }
 
-impl News {
-    /// How long this has to wait, `since` the last write of this process, if words are written no more often than each
-    /// `interval`. Facts never wait.
-    pub fn wait(self, since: Option<Duration>, interval: Duration) -> Duration {
-        match self {
-            News::Words => since.map_or(Duration::ZERO, |since| interval.saturating_sub(since)),
-            News::None | News::Facts => Duration::ZERO,
+/// How often words and counts alone are written: each interval for a while, then less and less often. Thousands of nodes
+/// that are initialised one by one take many minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    interval: Duration,
+    /// When anything was written last, since the process began.
+    last: Option<Duration>,
+    /// How many writes of mere words followed each other without a rest.
+    words: u32,
+}
+
+impl Pace {
+    /// How many writes follow each other before the pauses grow.
+    const PATIENT: u32 = 6;
+    /// The longest pause, in intervals.
+    const MOST: u32 = 6;
+
+    /// Nothing is written yet.
+    pub fn new(interval: Duration) -> Self {
+        Pace { interval, last: None, words: 0 }
+    }
+
+    fn pause(&self) -> Duration {
+        let doublings = self.words.saturating_sub(Pace::PATIENT).min(Pace::MOST);
+        self.interval * 2_u32.pow(doublings).min(Pace::MOST)
+    }
+
+    /// How long this has to wait. Facts never do.
+    pub fn wait(&self, news: News, now: Duration) -> Duration {
+        match (news, self.last) {
+            (News::Words, Some(last)) => (last + self.pause()).saturating_sub(now),
+            (News::Words, None) | (News::None | News::Facts, _) => Duration::ZERO,
         }
+    }
+
+    /// Notes a write.
+    pub fn note(&mut self, news: News, now: Duration) {
+        let rested = self.last.is_none_or(|last| now.saturating_sub(last) > self.interval * (2 * Pace::MOST));
+        let first = news != News::Words || rested;
+        (self.last, self.words) = (Some(now), if first { 0 } else { self.words + 1 });
     }
 }
 

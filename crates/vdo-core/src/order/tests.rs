@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use vdo_api::status::{Gates, MatrixRef, Need, NodesSummary};
 use vdo_api::{Condition, Truth};
 
-use super::{News, Part};
+use super::{News, Pace, Part};
 use crate::reasons;
 
 fn said(type_: &str, truth: Truth, message: &str) -> Condition {
@@ -99,14 +99,39 @@ fn words_are_written_at_most_every_ten_seconds_and_facts_at_once() {
         (News::Facts, Some(0), 0),
         (News::None, Some(0), 0),
     ] {
-        assert_eq!(news.wait(since.map(seconds), seconds(10)), seconds(expected), "{news:?} {since:?}");
+        let mut pace = Pace::new(seconds(10));
+        if since.is_some() {
+            pace.note(News::Facts, seconds(5));
+        }
+        let now = seconds(5 + since.unwrap_or_default());
+        assert_eq!(pace.wait(news, now), seconds(expected), "{news:?} {since:?}");
     }
+}
+
+#[test]
+fn counts_that_move_for_long_are_written_less_and_less_often() {
+    let seconds = Duration::from_secs;
+    let mut pace = Pace::new(seconds(10));
+    let mut told = |from: u64, to: u64| {
+        let mut told = Vec::new();
+        for now in from..to {
+            if pace.wait(News::Words, seconds(now)).is_zero() {
+                pace.note(News::Words, seconds(now));
+                told.push(now);
+            }
+        }
+        told
+    };
+    assert_eq!(told(0, 300), [0, 10, 20, 30, 40, 50, 60, 70, 90, 130, 190, 250]);
+    // After a rest it begins anew.
+    assert_eq!(told(371, 385), [371, 381]);
 }
 
 /// Nodes come one by one for a minute, in a loop that looks at each and writes when it may.
 #[test]
 fn a_thousand_changes_of_a_count_make_few_writes_and_none_is_lost() {
-    let (mut stored, mut written, mut writes, mut due) = (initialised(1), None, 0, None);
+    let (mut stored, mut pace, mut writes, mut due) =
+        (initialised(1), Pace::new(Duration::from_secs(10)), 0, None);
     for tick in 0..700_u64 {
         let now = Duration::from_millis(100 * tick);
         let count = i64::try_from(2 + tick.min(600)).unwrap();
@@ -114,10 +139,11 @@ fn a_thousand_changes_of_a_count_make_few_writes_and_none_is_lost() {
         new.nodes.as_mut().unwrap().expected = 10_000;
         stored.nodes.as_mut().unwrap().expected = 10_000;
         let news = new.news(&stored);
-        let wait = news.wait(written.map(|at| now - at), Duration::from_secs(10));
+        let wait = pace.wait(news, now);
         due = (news != News::None).then_some(now + wait);
         if due == Some(now) {
-            (stored, written, due) = (new, Some(now), None);
+            pace.note(news, now);
+            (stored, due) = (new, None);
             writes += 1;
         }
     }

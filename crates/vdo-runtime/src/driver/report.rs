@@ -1,16 +1,26 @@
 //! What a pass says: the driver's part of the VDOConfig's status, and an event when its verdict changed.
 
+use std::time::Duration;
+
 use vdo_api::{Truth, VDOConfig};
 use vdo_plan::Verdict;
 use vdo_plan::driver::{Plan, Scene, StatusPart};
 
-use super::{DriverOperator, DriverPass};
+use super::{DriverOperator, DriverPass, NEIGHBOUR_FIRST};
 use crate::deeds::Deeds;
 use crate::events::Weight;
 use crate::run::PassError;
 use crate::status::apply_status;
 
 impl<D: DriverOperator> DriverPass<D> {
+    /// How much longer words are kept back.
+    pub(super) fn kept_back(&self, observed: &D::Observed, plan: &Plan) -> Option<Duration> {
+        let scene = observed.as_ref();
+        let progress = is_progress(plan);
+        let first = (progress && scene.is_first()).then(|| self.left_of(NEIGHBOUR_FIRST, &scene.config));
+        first.flatten().max(self.words.left(progress))
+    }
+
     /// One status write, if there is anything new to say. Gives what is stored then.
     pub(super) async fn report(
         &self,
@@ -26,11 +36,10 @@ impl<D: DriverOperator> DriverPass<D> {
         if !is_news::<D>(observed, &part) {
             return Ok(None);
         }
-        let progress = is_progress(plan);
-        if outcome.complete() && plan.leaves_record(scene) && self.words.left(progress).is_some() {
+        if outcome.complete() && plan.leaves_record(scene) && self.kept_back(observed, plan).is_some() {
             return Ok(None);
         }
-        self.words.note(progress);
+        self.words.note(is_progress(plan));
         self.say(observed, &part, config).await.map(Some)
     }
 
@@ -65,7 +74,7 @@ pub(super) fn speaks<O: AsRef<Scene>>(observed: &O, plan: &Plan) -> bool {
 }
 
 /// Whether nothing of the driver is there and vdo-core is about to say what should be.
-pub(super) fn waits_for_word(scene: &Scene) -> bool {
+fn waits_for_word(scene: &Scene) -> bool {
     scene.is_first() && scene.awaits_word()
 }
 

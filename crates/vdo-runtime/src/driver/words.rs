@@ -9,7 +9,7 @@ use crate::clock::{Monotonic, monotonic};
 /// The pause after the first word of progress; each that follows it closely doubles it.
 const FIRST: Duration = Duration::from_secs(2);
 /// The longest pause.
-const MOST: Duration = Duration::from_secs(30);
+const MOST: Duration = Duration::from_secs(60);
 
 /// When there was progress to tell of, last.
 #[derive(Default)]
@@ -59,11 +59,11 @@ mod tests {
                 told.push(n);
             }
         }
-        assert_eq!(told, [0, 2, 6, 14, 30, 60, 90, 120, 150, 180]);
-        assert_eq!(words.left_at(true, second(181)), Some(Duration::from_secs(29)));
-        assert_eq!(words.left_at(true, second(300)), None);
-        words.note_at(true, second(300));
-        assert_eq!(words.left_at(true, second(301)), Some(Duration::from_secs(1)));
+        assert_eq!(told, [0, 2, 6, 14, 30, 62, 122, 182]);
+        assert_eq!(words.left_at(true, second(183)), Some(Duration::from_secs(59)));
+        assert_eq!(words.left_at(true, second(400)), None);
+        words.note_at(true, second(400));
+        assert_eq!(words.left_at(true, second(401)), Some(Duration::from_secs(1)));
     }
 
     #[test]
