@@ -297,7 +297,14 @@ async fn a_pass_with_nothing_to_do_asks_the_api_server_nothing() {
     let bed = Bed::new().await;
     let first = bed.pass().await;
     assert_eq!(reads_of_the_config(&first), 1);
-    assert!(first.contains(&format!("PATCH {CONFIGS}/main/status")), "{first:?}");
+    // What it waits for is said when its neighbour had a second for a claim.
+    assert!(!first.contains(&format!("PATCH {CONFIGS}/main/status")), "{first:?}");
+    let revisit = bed.driver.pass(STANDING).await.unwrap();
+    assert!(revisit <= Revisit::within(Duration::from_secs(1)).eagerly(), "{revisit:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let second = bed.pass().await;
+    assert_eq!(reads_of_the_config(&second), 0);
+    assert!(second.contains(&format!("PATCH {CONFIGS}/main/status")), "{second:?}");
     // Before the watch shows our own write, and after.
     assert_eq!(bed.pass().await, [""; 0]);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -326,10 +333,12 @@ async fn what_a_pass_writes_was_decided_on_a_live_read() {
 #[tokio::test(start_paused = true)]
 async fn that_a_driver_does_not_work_is_said_of_a_new_generation_without_a_live_read() {
     let bed = Bed::new().await;
-    bed.pass().await;
+    bed.settle().await;
     let mut status = bed.stored()["status"].clone();
     status["gates"] = answer(2);
     bed.api.put(&format!("{CONFIGS}/main"), config(2, &status));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bed.pass().await, [""; 0]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(bed.pass().await, [format!("PATCH {CONFIGS}/main/status")]);
     assert_eq!(bed.stored()["status"]["cpi"]["observedGeneration"], 2);
@@ -338,7 +347,7 @@ async fn that_a_driver_does_not_work_is_said_of_a_new_generation_without_a_live_
 #[tokio::test(start_paused = true)]
 async fn a_change_that_no_watch_showed_is_found_by_a_live_read() {
     let bed = Bed::new().await;
-    bed.pass().await;
+    bed.settle().await;
     tokio::time::sleep(Duration::from_secs(200)).await;
     // A driver that waits says within a minute whether somebody else's has come; nothing else is asked.
     let looks = ["GET /apis/apps/v1/daemonsets", "GET /apis/apps/v1/deployments"];

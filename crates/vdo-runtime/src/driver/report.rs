@@ -16,9 +16,8 @@ impl<D: DriverOperator> DriverPass<D> {
     /// How much longer words are kept back.
     pub(super) fn kept_back(&self, observed: &D::Observed, plan: &Plan) -> Option<Duration> {
         let scene = observed.as_ref();
-        let progress = is_progress(plan);
-        let first = (progress && scene.is_first()).then(|| self.left_of(NEIGHBOUR_FIRST, &scene.config));
-        first.flatten().max(self.words.left(progress))
+        let first = scene.is_first().then(|| self.left_of(NEIGHBOUR_FIRST, &scene.config)).flatten();
+        first.max(self.words.left(is_progress(plan)))
     }
 
     /// One status write, if there is anything new to say. Gives what is stored then.
