@@ -29,9 +29,6 @@ const NOBODY_COUNTS: Duration = Duration::from_secs(60);
 /// How long a look counts for a write: as long as the pass that looked may take to decide again after it was overtaken.
 const WRITE_COUNTS: Duration = Duration::from_secs(2);
 
-/// How long the kind of the platform counts: a cluster stays what it is, but may not be all there yet.
-const PLATFORM_COUNTS: Duration = Duration::from_secs(600);
-
 /// How many names are looked up at once.
 const AT_ONCE: usize = 8;
 
@@ -49,7 +46,6 @@ pub struct Lookout {
     driver: &'static str,
     is_image: fn(&str) -> bool,
     last: Mutex<Last>,
-    platform: Mutex<Option<(Monotonic, Platform)>>,
 }
 
 /// What was seen last, and when.
@@ -62,7 +58,7 @@ struct Last {
 impl Lookout {
     /// Looks for other installations of this driver: those that run an image of it, whoever built it.
     pub fn new(driver: &'static str, is_image: fn(&str) -> bool) -> Self {
-        Lookout { driver, is_image, last: Mutex::default(), platform: Mutex::default() }
+        Lookout { driver, is_image, last: Mutex::default() }
     }
 
     /// What is there, given the objects that would be written. Another list of objects is a new look.
@@ -85,7 +81,7 @@ impl Lookout {
         });
         if last.who.is_none() {
             let (platform, others) =
-                tokio::join!(self.platform(cluster), workloads_running(cluster, self.is_image));
+                tokio::join!(platform(cluster), workloads_running(cluster, self.is_image));
             last.who = Some((now, platform, others));
         }
         if last.taken.is_none() && need == Need::Certainty {
@@ -100,22 +96,6 @@ impl Lookout {
             traces.taken = taken;
         }
         traces
-    }
-
-    async fn platform(&self, cluster: &Cluster) -> Reading<Platform> {
-        let now = monotonic();
-        let known = *lock(&self.platform);
-        if let Some((at, platform)) = known
-            && now.saturating_duration_since(at) < PLATFORM_COUNTS
-        {
-            return Reading::Present(platform);
-        }
-        let read = platform(cluster).await;
-        *lock(&self.platform) = match read {
-            Reading::Present(platform) => Some((now, platform)),
-            Reading::Absent | Reading::Unreadable(_) => None,
-        };
-        read
     }
 }
 
