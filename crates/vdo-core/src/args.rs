@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use vdo_runtime::settings::Settings;
+use vdo_runtime::words::Rhythm;
 
 /// Verifies vCenters, chooses driver releases, publishes gates and sums up.
 #[derive(Parser, Clone, Debug)]
@@ -21,7 +22,8 @@ pub struct Args {
 
 impl Args {
     /// How often words and counts alone are written.
-    pub fn status_interval(&self) -> Duration {
-        Duration::from_secs(self.status_interval_seconds)
+    pub fn rhythm(&self) -> Rhythm {
+        let pause = Duration::from_secs(self.status_interval_seconds);
+        Rhythm { pause, patience: 6, longest: pause * 6 }
     }
 }

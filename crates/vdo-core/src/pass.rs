@@ -22,6 +22,7 @@ use vdo_runtime::events::{Reporter, Weight};
 use vdo_runtime::logs::LogLevel;
 use vdo_runtime::run::Ending;
 use vdo_runtime::status::apply_status;
+use vdo_runtime::words::Words;
 use vdo_runtime::{Cluster, KubeFault, Operator, PassError, Revisit};
 use vsphere_client::Vm;
 
@@ -32,7 +33,7 @@ use crate::metrics::CoreMetrics;
 use crate::observe::{ServerVersion, Watched, decoded, observe_configs};
 use crate::order::choose::{Answer, Question, answer};
 use crate::order::nodes::{Inventory, Joined, join};
-use crate::order::{News, Pace, Part, gates, matrix, sum};
+use crate::order::{Part, gates, matrix, sum};
 use crate::strays::{Kind, Stray, Told};
 use crate::vcenter::due::{self, Due};
 use crate::vcenter::memory::Memory;
@@ -70,8 +71,7 @@ struct State {
     generation: Option<(String, i64, Monotonic)>,
     /// Nodes whose machine was not found, and since when.
     strangers: BTreeMap<String, Monotonic>,
-    began: Monotonic,
-    pace: Pace,
+    words: Words,
 }
 
 /// Runs until told to stop.
@@ -87,7 +87,7 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         log: operator.log.clone(),
         args,
     };
-    let pace = Pace::new(context.args.status_interval());
+    let words = Words::new(context.args.rhythm());
     let state = RefCell::new(State {
         memory: Memory::new(&operator.wake, &metrics),
         ahead: Ahead::default(),
@@ -95,8 +95,7 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         version: ServerVersion::default(),
         generation: None,
         strangers: BTreeMap::new(),
-        began: monotonic(),
-        pace,
+        words,
     });
     let pass = async |_| pass(&context, &mut state.borrow_mut()).await;
     let farewell = async || {
@@ -138,6 +137,8 @@ async fn work(ctx: &Context, state: &mut State, rows: Vec<VsphereCloudConfig>) -
     ctx.log.follow(annotations.and_then(|all| all.get(LOG_ANNOTATION)).map(String::as_str));
     if found.active.is_none() {
         ctx.metrics.hide_config();
+        // So that the first VDOConfig is answered without a wait; what cannot be read is said then.
+        let _ = tokio::join!(state.version.fetch(&ctx.cluster), ctx.cluster.fetch_lacking());
     }
     if let Some(active) = &found.active {
         for other in &found.others {
@@ -374,7 +375,7 @@ async fn sum_up(
         nodes: nodes.present().map(|joined| joined.summary.clone()).or(stored),
     };
     ctx.metrics.show_config(active, &part);
-    let later = report(ctx, &mut state.ahead, active, part, Some((&mut state.pace, state.began))).await?;
+    let later = report(ctx, &mut state.ahead, active, part, Some(&state.words)).await?;
     let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + A_MOMENT);
     Ok(match (later, patience) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -453,17 +454,12 @@ async fn report(
     ahead: &mut Ahead,
     config: &VDOConfig,
     mut part: Part,
-    pace: Option<(&mut Pace, Monotonic)>,
+    words: Option<&Words>,
 ) -> Result<Option<Duration>, PassError> {
     let stored = Part::stored(config);
     part.conditions = merge(&stored.conditions, part.conditions);
-    let news = part.news(&stored);
-    if news == News::None {
-        return Ok(None);
-    }
-    let pace = pace.map(|(pace, began)| (pace, monotonic().duration_since(began)));
-    let wait = pace.as_ref().map(|(pace, now)| pace.wait(news, *now)).unwrap_or_default();
-    if !wait.is_zero() {
+    let Some(news) = part.news(&stored) else { return Ok(None) };
+    if let Some(wait) = words.and_then(|words| words.left(news, monotonic())) {
         return Ok(Some(wait));
     }
     let name = config.name_any();
@@ -476,8 +472,8 @@ async fn report(
         answer => answer.map_err(PassError::report(format!("VDOConfig {name}")))?,
     };
     ahead.note(after.clone());
-    if let Some((pace, now)) = pace {
-        pace.note(news, now);
+    if let Some(words) = words {
+        words.note(news, monotonic());
     }
     announce_change(ctx, &after, &stored.conditions, &part.conditions).await;
     Ok(None)

@@ -8,7 +8,6 @@ pub mod bearers;
 mod drift;
 pub mod metrics;
 mod report;
-mod words;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -37,8 +36,7 @@ use crate::configs::Configs;
 use crate::deeds::{self, Deeds, Hands};
 use crate::driver::drift::Drift;
 use crate::driver::metrics::DriverMetrics;
-use crate::driver::report::{is_news, is_progress, speaks};
-use crate::driver::words::Words;
+use crate::driver::report::{Announcement, Say};
 use crate::events::{Reporter, Weight};
 use crate::journal::{JournalStore, Stored};
 use crate::logs::LogLevel;
@@ -47,6 +45,7 @@ use crate::own::{OwnObjects, Owner};
 use crate::run::{LONGEST, PassError, Revisit, Standing};
 use crate::settings::Settings;
 use crate::traces::{Lookout, Need, any_labelled};
+use crate::words::{Rhythm, Words};
 use crate::{Cluster, KubeFault, ending};
 
 /// How soon a pass looks again while a roll-out or a removal is under way, or held, and nothing wakes it.
@@ -61,6 +60,10 @@ const TO_ANSWER: Duration = Duration::from_secs(10);
 /// For how long after an edit of the VDOConfig a driver of which nothing is there does not say what it waits for: the
 /// neighbour's first writes would be refused for it.
 const NEIGHBOUR_FIRST: Duration = Duration::from_secs(1);
+
+/// How often it is told how far a driver is, and how many of its pods work.
+const RHYTHM: Rhythm =
+    Rhythm { pause: Duration::from_secs(2), patience: 0, longest: Duration::from_secs(60) };
 
 /// A little more than the clocks may differ by.
 const A_MOMENT: Duration = Duration::from_millis(500);
@@ -138,6 +141,8 @@ pub struct DriverPass<D> {
     /// The generation of the VDOConfig that was seen last, and since when.
     edited: Cell<Option<(i64, Monotonic)>>,
     words: Words,
+    /// What was said in this pass and is still to be told of in an event.
+    announcements: RefCell<Vec<Announcement>>,
 }
 
 /// How long a roll-out is waited for.
@@ -203,7 +208,8 @@ impl<D: DriverOperator> DriverPass<D> {
             fights: RefCell::default(),
             renewed: RefCell::default(),
             edited: Cell::new(None),
-            words: Words::default(),
+            words: Words::new(RHYTHM),
+            announcements: RefCell::default(),
         }
     }
 
@@ -213,10 +219,13 @@ impl<D: DriverOperator> DriverPass<D> {
             tracing::debug!(%object, "waits for the watch to show our own write");
             return Ok(Revisit::within(CATCHING_UP));
         }
-        if let Some(outcome) = self.glance(standing).await {
-            return outcome;
-        }
-        self.act(standing).await
+        let outcome = match self.glance(standing).await {
+            Some(outcome) => outcome,
+            None => self.act(standing).await,
+        };
+        // Last: no object waits for an event.
+        self.announce().await;
+        outcome
     }
 
     /// Decides on what the watches show. `None` if that is not enough, or leads to anything but nothing or words.
@@ -243,27 +252,22 @@ impl<D: DriverOperator> DriverPass<D> {
         let plan = D::plan(&snapshot.observed);
         self.note_health(&plan);
         let observed = &snapshot.observed;
-        let part = plan.status(observed.as_ref(), true);
-        let news = speaks(observed, &plan) && is_news::<D>(observed, &part);
-        let idle = plan.deeds.is_empty() && plan.restarts.now.is_empty();
-        if !idle || (news && !plan.leaves_record(observed.as_ref())) {
+        if !plan.deeds.is_empty() || !plan.restarts.now.is_empty() {
             return None;
         }
+        let part = plan.status(observed.as_ref(), true);
         let mut revisit = self.revisit(observed, &plan, true);
-        if news {
+        match self.to_say(observed, &plan, &part, true) {
+            Say::Nothing => {}
+            Say::Later(left) => revisit = revisit.or_sooner(left),
+            Say::Now(_) if !plan.leaves_record(observed.as_ref()) => return None,
             // Words need no live read: they are written over the version that they were decided on.
-            match self.kept_back(observed, &plan) {
-                Some(left) => revisit = revisit.or_sooner(left),
-                None => {
-                    self.words.note(is_progress(&plan));
-                    match self.say(observed, &part, &observed.as_ref().config).await {
-                        Ok(_) => {}
-                        // The watch lags behind: a live read knows better.
-                        Err(error) if matches!(error.fault(), KubeFault::Conflict { .. }) => return None,
-                        Err(error) => return Some(Err(error)),
-                    }
-                }
-            }
+            Say::Now(news) => match self.say(observed, &part, news, &observed.as_ref().config).await {
+                Ok(_) => {}
+                // The watch lags behind: a live read knows better.
+                Err(error) if matches!(error.fault(), KubeFault::Conflict { .. }) => return None,
+                Err(error) => return Some(Err(error)),
+            },
         }
         self.show(observed, &plan, &snapshot.journal, &part);
         Some(Ok(revisit))
@@ -276,20 +280,19 @@ impl<D: DriverOperator> DriverPass<D> {
         let Some((mut config, mut journal)) = self.read_live().await? else {
             return Ok(Revisit::at_leisure());
         };
-        for _ in 1..STEPS {
+        let mut left = STEPS;
+        loop {
+            left -= 1;
             (config, journal) = match self.step(standing, config, journal).await? {
                 Next::Rest(revisit) => return Ok(revisit),
-                Next::GoOn(left, stored) => (*left, stored),
+                Next::GoOn(..) if left == 0 => return Ok(Revisit::within(Duration::ZERO)),
+                Next::Overtaken(fault) if left == 0 => return Err(PassError::report("the VDOConfig")(fault)),
+                Next::GoOn(config, journal) => (*config, journal),
                 Next::Overtaken(_) => match self.read_live().await? {
                     Some(read) => read,
                     None => return Ok(Revisit::at_leisure()),
                 },
             };
-        }
-        match self.step(standing, config, journal).await? {
-            Next::Rest(revisit) => Ok(revisit),
-            Next::GoOn(..) => Ok(Revisit::within(Duration::ZERO)),
-            Next::Overtaken(fault) => Err(PassError::report("the VDOConfig")(fault)),
         }
     }
 
@@ -348,22 +351,25 @@ impl<D: DriverOperator> DriverPass<D> {
         if outcome.complete() {
             self.restart(&observed.as_ref().config, &plan.restarts).await;
         }
-        let said = self.report(&observed, &plan, &outcome).await?;
-        match self.store.last() {
-            Some(journal) if outcome.config.is_some() => {
-                let part = plan.status(observed.as_ref(), outcome.complete());
-                self.show(&observed, &plan, &journal, &part);
-                if let Some(config) = said.filter(|_| outcome.complete() && plan.goes_on()) {
-                    return Ok(Next::GoOn(Box::new(config), journal));
-                }
-            }
-            Some(_) | None => self.metrics.hide(),
-        }
         let mut revisit = self.revisit(&observed, &plan, outcome.complete());
-        if let Some(left) = self.kept_back(&observed, &plan) {
-            revisit = revisit.or_sooner(left);
-        }
-        Ok(Next::Rest(revisit))
+        let (Some(config), Some(journal)) = (&outcome.config, self.store.last()) else {
+            self.metrics.hide();
+            return Ok(Next::Rest(revisit));
+        };
+        let part = plan.status(observed.as_ref(), outcome.complete());
+        let said = match self.to_say(&observed, &plan, &part, outcome.complete()) {
+            Say::Nothing => None,
+            Say::Later(left) => {
+                revisit = revisit.or_sooner(left);
+                None
+            }
+            Say::Now(news) => Some(self.say(&observed, &part, news, config).await?),
+        };
+        self.show(&observed, &plan, &journal, &part);
+        Ok(match said.filter(|_| outcome.complete() && plan.goes_on()) {
+            Some(config) => Next::GoOn(Box::new(config), journal),
+            None => Next::Rest(revisit),
+        })
     }
 
     fn show(&self, observed: &D::Observed, plan: &Plan, journal: &Stored, part: &StatusPart) {
@@ -493,12 +499,13 @@ impl<D: DriverOperator> DriverPass<D> {
         if let Some(left) = self.driver.due(observed) {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
+        // What the CRDs do not know is said once they do, and nothing wakes us then.
+        if !self.cluster.lacking().is_empty() {
+            revisit = revisit.or_sooner(WATCHFUL);
+        }
         let now = monotonic().duration_since(self.began);
         if let Some(until) = scene.contested.values().map(|fight| fight.until).min() {
             revisit = revisit.or_sooner(until.saturating_sub(now) + A_MOMENT);
-        }
-        if scene.is_first() && plan.deeds.is_empty() {
-            revisit = revisit.eagerly();
         }
         revisit
     }

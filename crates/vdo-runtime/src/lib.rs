@@ -45,6 +45,7 @@ pub mod volumes;
 mod wake;
 pub mod watch;
 mod wire;
+pub mod words;
 
 pub use client::Cluster;
 pub use fault::{KubeFault, Retry};

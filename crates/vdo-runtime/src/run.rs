@@ -18,8 +18,11 @@ use crate::watch::jittered;
 
 /// The longest time between two passes: a change that no watch shows is found by then.
 pub const LONGEST: Duration = Duration::from_secs(300);
-/// The shortest time between the end of a pass and the next, so that a burst of changes is one pass.
+/// The shortest time between the end of a pass and the next on the average, so that a burst of changes is a few passes.
 const SPACING: Duration = Duration::from_millis(100);
+/// How many passes may follow the one before without that pause, after some calm: an edit, and what a neighbour answers to
+/// it, are followed at once, though a node or a pod was just looked at.
+const AT_ONCE: u32 = 2;
 /// At a stop: how long the pass and our writes may go on.
 const STOP_PASS: Duration = Duration::from_secs(5);
 /// At a stop: how long the operator's own farewell may take.
@@ -31,14 +34,12 @@ const STOP_LEASE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revisit {
     within: Duration,
-    /// Whether a wake-up is followed without the usual pause.
-    eager: bool,
 }
 
 impl Revisit {
     /// Within this time, and never later than [`LONGEST`].
     pub fn within(time: Duration) -> Self {
-        Revisit { within: time.min(LONGEST), eager: false }
+        Revisit { within: time.min(LONGEST) }
     }
 
     /// When there is nothing to wait for.
@@ -48,12 +49,7 @@ impl Revisit {
 
     /// The earlier of the two.
     pub fn or_sooner(self, time: Duration) -> Self {
-        Revisit { within: self.within.min(time), ..self }
-    }
-
-    /// As soon as anything wakes us: this pass did nothing, because what will wake us is all that it lacked.
-    pub fn eagerly(self) -> Self {
-        Revisit { eager: true, ..self }
+        Revisit { within: self.within.min(time) }
     }
 }
 
@@ -256,6 +252,8 @@ async fn told_to_stop() {
 
 /// When the next pass is due.
 struct Pace {
+    /// When the passes until now would have ended, each with its pause.
+    spaced: Monotonic,
     not_before: Monotonic,
     at_latest: Monotonic,
     failures: u32,
@@ -264,7 +262,8 @@ struct Pace {
 
 impl Pace {
     fn new() -> Self {
-        Pace { not_before: monotonic(), at_latest: monotonic(), failures: 0, last_cause: "" }
+        let now = monotonic();
+        Pace { spaced: now, not_before: now, at_latest: now, failures: 0, last_cause: "" }
     }
 
     async fn due(&self, wake: &Wake) {
@@ -278,13 +277,14 @@ impl Pace {
     fn after(&mut self, outcome: Result<Revisit, PassError>, licence: Licence) {
         let now = monotonic();
         match outcome {
-            Ok(Revisit { within, eager }) => {
+            Ok(Revisit { within }) => {
                 if self.failures > 0 {
                     tracing::info!("passes come to an end again");
                 }
                 (self.failures, self.last_cause) = (0, "");
-                let pause = if eager { Duration::ZERO } else { SPACING };
-                (self.not_before, self.at_latest) = (now + pause, now + within.max(SPACING));
+                self.spaced = self.spaced.max(now) + SPACING;
+                (self.not_before, self.at_latest) =
+                    (self.spaced - SPACING * AT_ONCE, now + within.max(SPACING));
             }
             Err(error) => {
                 if self.last_cause != error.fault().cause() {

@@ -14,10 +14,11 @@ use vdo_api::names::{GROUP, VERSION};
 
 use crate::client::{Cluster, WRITE_DEADLINE};
 use crate::clock::{Monotonic, monotonic};
+use crate::run::LONGEST;
 use crate::watch::lock;
 
-/// How long a description counts.
-const AGE: Duration = Duration::from_secs(300);
+/// How long a description counts: less than the longest time between two passes, so that each of those asks anew.
+const AGE: Duration = LONGEST.saturating_sub(Duration::from_secs(30));
 /// How soon one that could not be read is asked for again.
 const AGAIN: Duration = Duration::from_secs(60);
 

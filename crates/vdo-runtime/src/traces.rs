@@ -11,7 +11,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use vdo_api::names::DRIVER_LABEL;
-use vdo_plan::foreign::{Platform, Traces, foreign};
+use vdo_plan::foreign::{Platform, Traces};
 use vdo_plan::{ObjectRef, Reading};
 
 use crate::apply::resource_of;
@@ -29,8 +29,8 @@ const NOBODY_COUNTS: Duration = Duration::from_secs(60);
 /// How long a look counts for a write: as long as the pass that looked may take to decide again after it was overtaken.
 const WRITE_COUNTS: Duration = Duration::from_secs(2);
 
-/// How many names are looked up at once.
-const AT_ONCE: usize = 8;
+/// How many names are looked up at once: all of one driver. The API server answers metadata from memory.
+const AT_ONCE: usize = 32;
 
 /// How new a look must be, and how far it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,39 @@ pub struct Lookout {
     last: Mutex<Last>,
 }
 
-/// What was seen last, and when.
+/// What of somebody else's was found.
+type Found = Reading<Vec<ObjectRef>>;
+
+/// What was seen last.
 #[derive(Clone, Default)]
 struct Last {
-    who: Option<(Monotonic, Reading<Platform>, Reading<Vec<ObjectRef>>)>,
-    taken: Option<(Monotonic, Vec<ObjectRef>, Reading<Vec<ObjectRef>>)>,
+    /// The platform, and who runs the driver.
+    who: Option<Seen<(Reading<Platform>, Found)>>,
+    /// Which names were looked up, and which of them are taken.
+    taken: Option<Seen<(Vec<ObjectRef>, Found)>>,
+}
+
+/// What a look saw, and when.
+#[derive(Clone)]
+struct Seen<T> {
+    at: Monotonic,
+    what: T,
+}
+
+impl<T> Seen<T> {
+    fn new(at: Monotonic, what: T) -> Self {
+        Seen { at, what }
+    }
+
+    /// Whether it still counts. `nobody` says whether it found nobody.
+    fn counts(&self, need: Need, now: Monotonic, nobody: bool) -> bool {
+        let counts_for = match need {
+            Need::Certainty => WRITE_COUNTS,
+            Need::Word if nobody => NOBODY_COUNTS,
+            Need::Word => FOUND_COUNTS,
+        };
+        now.saturating_duration_since(self.at) < counts_for
+    }
 }
 
 impl Lookout {
@@ -64,47 +92,39 @@ impl Lookout {
     /// What is there, given the objects that would be written. Another list of objects is a new look.
     pub async fn look(&self, cluster: &Cluster, targets: Vec<ObjectRef>, need: Need) -> Traces {
         let now = monotonic();
-        let counts =
-            |at: Monotonic, traces: &Traces| now.saturating_duration_since(at) < counts_for(need, traces);
-        let mut last = lock(&self.last).clone();
-        let mut traces = Traces {
-            platform: Reading::Present(Platform::Plain),
-            others: Reading::Present(Vec::new()),
-            taken: Reading::Present(Vec::new()),
+        let Last { who, taken } = lock(&self.last).clone();
+        let who = who.filter(|seen| {
+            let (platform, others) = &seen.what;
+            let nobody = *platform == Reading::Present(Platform::Plain) && is_empty(others);
+            seen.counts(need, now, nobody)
+        });
+        let taken = taken.filter(|seen| {
+            let (looked_for, found) = &seen.what;
+            *looked_for == targets && seen.counts(need, now, is_empty(found))
+        });
+        let who = match who {
+            Some(who) => who,
+            None => {
+                Seen::new(now, tokio::join!(platform(cluster), workloads_running(cluster, self.is_image)))
+            }
         };
-        last.taken = last.taken.filter(|(at, looked_for, taken)| {
-            let alone = Traces { taken: taken.clone(), ..traces.clone() };
-            *looked_for == targets && counts(*at, &alone)
-        });
-        last.who = last.who.filter(|(at, platform, others)| {
-            counts(*at, &Traces { platform: platform.clone(), others: others.clone(), ..traces.clone() })
-        });
-        if last.who.is_none() {
-            let (platform, others) =
-                tokio::join!(platform(cluster), workloads_running(cluster, self.is_image));
-            last.who = Some((now, platform, others));
-        }
-        if last.taken.is_none() && need == Need::Certainty {
-            let taken = taken(cluster, self.driver, &targets).await;
-            last.taken = Some((now, targets, taken));
-        }
-        *lock(&self.last) = last.clone();
-        if let Some((_, platform, others)) = last.who {
-            (traces.platform, traces.others) = (platform, others);
-        }
-        if let Some((_, _, taken)) = last.taken {
-            traces.taken = taken;
-        }
-        traces
+        let taken = match taken {
+            None if need == Need::Certainty => {
+                let found = names_taken(cluster, self.driver, &targets).await;
+                Some(Seen::new(now, (targets, found)))
+            }
+            taken => taken,
+        };
+        *lock(&self.last) = Last { who: Some(who.clone()), taken: taken.clone() };
+        let (platform, others) = who.what;
+        // Names that nobody has to know yet are as good as free.
+        let taken = taken.map_or(Reading::Present(Vec::new()), |seen| seen.what.1);
+        Traces { platform, others, taken }
     }
 }
 
-fn counts_for(need: Need, traces: &Traces) -> Duration {
-    match need {
-        Need::Certainty => WRITE_COUNTS,
-        Need::Word if foreign("", traces).is_none() => NOBODY_COUNTS,
-        Need::Word => FOUND_COUNTS,
-    }
+fn is_empty(found: &Found) -> bool {
+    found.present().is_some_and(Vec::is_empty)
 }
 
 /// Which platform this cluster is.
@@ -135,7 +155,7 @@ async fn platform(cluster: &Cluster) -> Reading<Platform> {
 }
 
 /// Workloads anywhere in the cluster that run an image of this driver and do not bear our label.
-async fn workloads_running(cluster: &Cluster, is_driver: fn(&str) -> bool) -> Reading<Vec<ObjectRef>> {
+async fn workloads_running(cluster: &Cluster, is_driver: fn(&str) -> bool) -> Found {
     let daemon_sets = running::<DaemonSet>(cluster, is_driver, |it| {
         it.spec.as_ref()?.template.spec.as_ref().map(|spec| spec.containers.as_slice())
     });
@@ -168,7 +188,7 @@ where
 }
 
 /// Which of these objects exist without the label of this driver.
-async fn taken(cluster: &Cluster, driver: &str, objects: &[ObjectRef]) -> Reading<Vec<ObjectRef>> {
+async fn names_taken(cluster: &Cluster, driver: &str, objects: &[ObjectRef]) -> Found {
     let looks = stream::iter(objects).map(|reference| is_taken(cluster, driver, reference)).buffered(AT_ONCE);
     match looks.try_collect::<Vec<bool>>().await {
         Ok(taken) => {

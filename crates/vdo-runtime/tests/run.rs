@@ -114,6 +114,30 @@ async fn a_pass_runs_at_first_when_woken_and_when_it_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edit_is_followed_at_once_and_what_changes_all_the_time_ten_times_a_second() {
+    let bed = Bed::new();
+    let (began, times) = (Instant::now(), RefCell::new(Vec::new()));
+    let wakes = async {
+        after(60 * SECOND).await;
+        loop {
+            bed.wake.raise();
+            after(SECOND / 100).await;
+        }
+    };
+    let pass = async |_| {
+        times.borrow_mut().push(began.elapsed().as_millis());
+        Ok(Revisit::at_leisure())
+    };
+    tokio::select! {
+        _ = bed.run(after(61 * SECOND), pass, async || {}) => {}
+        () = wakes => {}
+    }
+    let since: Vec<u128> = times.borrow().iter().filter_map(|time| time.checked_sub(60_000)).collect();
+    assert!(since[..3].iter().all(|time| *time <= 30), "{since:?}");
+    assert!((11..=13).contains(&since.len()), "{since:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_pass_is_ever_further_away_than_five_minutes() {
     let bed = Bed::new();
     let passes = Cell::new(0);

@@ -6,11 +6,10 @@ pub mod matrix;
 pub mod nodes;
 pub mod sum;
 
-use std::time::Duration;
-
 use vdo_api::VDOConfig;
 use vdo_api::status::{Gates, NodesSummary};
 use vdo_api::{Condition, Truth, VDOConfigStatus};
+use vdo_runtime::words::News;
 
 /// The types of the conditions that vdo-core writes.
 pub const CONDITIONS: [&str; 6] =
@@ -29,60 +28,6 @@ pub struct Part {
     pub gates: Option<Gates>,
     /// How far the nodes are.
     pub nodes: Option<NodesSummary>,
-}
-
-/// How much a new part differs from the stored one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum News {
-    /// Not at all.
-    None,
-    /// In words or counts only: written at most every few seconds.
-    Words,
-    /// In what somebody decides on.
-    Facts,
-}
-
-/// How often words and counts alone are written: each interval for a while, then less and less often. Thousands of nodes
-/// that are initialised one by one take many minutes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    interval: Duration,
-    /// When anything was written last, since the process began.
-    last: Option<Duration>,
-    /// How many writes of mere words followed each other without a rest.
-    words: u32,
-}
-
-impl Pace {
-    /// How many writes follow each other before the pauses grow.
-    const PATIENT: u32 = 6;
-    /// The longest pause, in intervals.
-    const MOST: u32 = 6;
-
-    /// Nothing is written yet.
-    pub fn new(interval: Duration) -> Self {
-        Pace { interval, last: None, words: 0 }
-    }
-
-    fn pause(&self) -> Duration {
-        let doublings = self.words.saturating_sub(Pace::PATIENT).min(Pace::MOST);
-        self.interval * 2_u32.pow(doublings).min(Pace::MOST)
-    }
-
-    /// How long this has to wait. Facts never do.
-    pub fn wait(&self, news: News, now: Duration) -> Duration {
-        match (news, self.last) {
-            (News::Words, Some(last)) => (last + self.pause()).saturating_sub(now),
-            (News::Words, None) | (News::None | News::Facts, _) => Duration::ZERO,
-        }
-    }
-
-    /// Notes a write.
-    pub fn note(&mut self, news: News, now: Duration) {
-        let rested = self.last.is_none_or(|last| now.saturating_sub(last) > self.interval * (2 * Pace::MOST));
-        let first = news != News::Words || rested;
-        (self.last, self.words) = (Some(now), if first { 0 } else { self.words + 1 });
-    }
 }
 
 impl Part {
@@ -114,8 +59,8 @@ impl Part {
         serde_json::to_value(status).expect("a status is a JSON object")
     }
 
-    /// How much this differs from what is stored.
-    pub fn news(&self, stored: &Part) -> News {
+    /// How much this differs from what is stored, if at all.
+    pub fn news(&self, stored: &Part) -> Option<News> {
         let sorted = |part: &Part| {
             let mut conditions = part.conditions.clone();
             conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
@@ -136,9 +81,9 @@ impl Part {
             || self.observed_generation != stored.observed_generation
             || milestone(self.nodes.as_ref()) != milestone(stored.nodes.as_ref())
         {
-            return News::Facts;
+            return Some(News::Facts);
         }
-        if new != old || self.nodes != stored.nodes { News::Words } else { News::None }
+        (new != old || self.nodes != stored.nodes).then_some(News::Words)
     }
 }
 

@@ -2,53 +2,68 @@
 
 use std::time::Duration;
 
-use vdo_api::{Truth, VDOConfig};
+use vdo_api::{Condition, Truth, VDOConfig};
 use vdo_plan::Verdict;
 use vdo_plan::driver::{Plan, Scene, StatusPart};
 
 use super::{DriverOperator, DriverPass, NEIGHBOUR_FIRST};
-use crate::deeds::Deeds;
+use crate::clock::monotonic;
 use crate::events::Weight;
 use crate::run::PassError;
 use crate::status::apply_status;
+use crate::words::News;
+
+/// Whether a pass writes words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Say {
+    /// What is stored says it all.
+    Nothing,
+    /// Not yet: after this time.
+    Later(Duration),
+    /// Now.
+    Now(News),
+}
+
+/// What was written about a VDOConfig, for an event.
+pub(super) struct Announcement {
+    about: VDOConfig,
+    ready: Condition,
+}
 
 impl<D: DriverOperator> DriverPass<D> {
-    /// How much longer words are kept back.
-    pub(super) fn kept_back(&self, observed: &D::Observed, plan: &Plan) -> Option<Duration> {
-        let scene = observed.as_ref();
-        let first = scene.is_first().then(|| self.left_of(NEIGHBOUR_FIRST, &scene.config)).flatten();
-        first.max(self.words.left(is_progress(plan)))
-    }
-
-    /// One status write, if there is anything new to say. Gives what is stored then.
-    pub(super) async fn report(
+    /// Whether there is anything to say after these writes, and when.
+    pub(super) fn to_say(
         &self,
         observed: &D::Observed,
         plan: &Plan,
-        outcome: &Deeds,
-    ) -> Result<Option<VDOConfig>, PassError> {
-        let Some(config) = outcome.config.as_ref().filter(|_| speaks(observed, plan)) else {
-            return Ok(None);
-        };
+        part: &StatusPart,
+        complete: bool,
+    ) -> Say {
         let scene = observed.as_ref();
-        let part = plan.status(scene, outcome.complete());
-        if !is_news::<D>(observed, &part) {
-            return Ok(None);
+        if !plan.decision.step.reports() || waits_for_word(scene) || !is_news::<D>(observed, part) {
+            return Say::Nothing;
         }
-        if outcome.complete() && plan.leaves_record(scene) && self.kept_back(observed, plan).is_some() {
-            return Ok(None);
+        // The next step is decided on the record, and a write that failed is told at once.
+        if !complete || !plan.leaves_record(scene) {
+            return Say::Now(News::Facts);
         }
-        self.words.note(is_progress(plan));
-        self.say(observed, &part, config).await.map(Some)
+        // Where nobody has to do anything, nobody minds a later word.
+        let minor = plan.findings.iter().all(|finding| finding.verdict < Verdict::Hold);
+        let news = if minor { News::Words } else { News::Facts };
+        let neighbour = scene.is_first().then(|| self.left_of(NEIGHBOUR_FIRST, &scene.config)).flatten();
+        neighbour.max(self.words.left(news, monotonic())).map_or(Say::Now(news), Say::Later)
     }
 
-    /// One status write over this version of the VDOConfig, and an event if the verdict changed.
+    /// One status write over this version of the VDOConfig, and an event at the end of the pass if the verdict changed. Gives
+    /// what is stored then.
     pub(super) async fn say(
         &self,
         observed: &D::Observed,
         part: &StatusPart,
+        news: News,
         over: &VDOConfig,
     ) -> Result<VDOConfig, PassError> {
+        self.words.note(news, monotonic());
         let written = apply_status(&self.cluster, D::OWNER.manager, over, &D::status(observed, part))
             .await
             .map_err(PassError::report("the VDOConfig"))?;
@@ -56,34 +71,34 @@ impl<D: DriverOperator> DriverPass<D> {
         let before = observed.as_ref().config.status.as_ref();
         let before = before.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
         if before.is_none_or(|old| old.status != part.ready.status || old.reason != part.ready.reason) {
-            let weight = if part.ready.status == Truth::True { Weight::Normal } else { Weight::Warning };
-            self.reporter
-                .emit(&self.cluster, &written, weight, part.reason.name, "Reconcile", &part.ready.message)
-                .await;
             let name = D::DRIVER.name();
             tracing::info!(reason = part.ready.reason, message = part.ready.message, "{name}");
+            let announcement = Announcement { about: written.clone(), ready: part.ready.clone() };
+            self.announcements.borrow_mut().push(announcement);
         }
         Ok(written)
     }
+
+    /// The events of what was said.
+    pub(super) async fn announce(&self) {
+        let announcements = std::mem::take(&mut *self.announcements.borrow_mut());
+        for Announcement { about, ready } in announcements {
+            let weight = if ready.status == Truth::True { Weight::Normal } else { Weight::Warning };
+            self.reporter
+                .emit(&self.cluster, &about, weight, &ready.reason, "Reconcile", &ready.message)
+                .await;
+        }
+    }
 }
 
-/// Whether there is anything to say. Before vdo-core had a moment to answer the first word would only be that it has not.
-pub(super) fn speaks<O: AsRef<Scene>>(observed: &O, plan: &Plan) -> bool {
-    plan.decision.step.reports() && !waits_for_word(observed.as_ref())
-}
-
-/// Whether nothing of the driver is there and vdo-core is about to say what should be.
+/// Whether nothing of the driver is there and vdo-core is about to say what should be: the first word would only be that it
+/// has not.
 fn waits_for_word(scene: &Scene) -> bool {
     scene.is_first() && scene.awaits_word()
 }
 
-/// Whether only numbers move on the way to a driver that works: nobody has to do anything, so nobody minds a later word.
-pub(super) fn is_progress(plan: &Plan) -> bool {
-    !plan.decision.record.ready && plan.findings.iter().all(|finding| finding.verdict < Verdict::Hold)
-}
-
 /// Whether our part differs from what is stored.
-pub(super) fn is_news<D: DriverOperator>(observed: &D::Observed, part: &StatusPart) -> bool {
+fn is_news<D: DriverOperator>(observed: &D::Observed, part: &StatusPart) -> bool {
     let stored = observed.as_ref().config.status.as_ref();
     let ready = stored.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
     if ready != Some(&part.ready) {
