@@ -284,14 +284,17 @@ pub fn csi_socket_of(bed: &Bed, uid: &str) -> Result<String> {
     found.lines().next().map(str::to_owned).with_context(|| format!("pod {uid} has no csi.sock"))
 }
 
+/// Calls the storage driver behind this socket as its sidecars do, and gives what was said.
+pub fn csic(bed: &Bed, socket: &str, arguments: &[&str]) -> Result<String> {
+    let mut csic = Command::new(bed.program("csic"));
+    output_of(csic.args(["--socket", socket, "--timeout", "30s"]).args(arguments), "")
+}
+
 /// Makes a volume of 1 GiB through the CSI controller and deletes it, and gives what was said. As the provisioner does, it
 /// tries again with the same name.
 pub fn round_trip(bed: &Bed, name: &str, within: Duration) -> String {
     eventually(within, "a volume is made and deleted", || {
-        let mut csic = Command::new(bed.program("csic"));
-        csic.args(["--socket", &csi_socket(bed)?, "--timeout", "30s"]);
-        csic.args(["round-trip", "--name", name, "--gib", "1"]);
-        output_of(&mut csic, "")
+        csic(bed, &csi_socket(bed)?, &["round-trip", "--name", name, "--gib", "1"])
     })
 }
 

@@ -3,16 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
 use std::time::Duration;
 
 use e2e::crd::apply;
 use e2e::stand::{
-    CONFIG, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, csi_socket, install_chart,
-    matrix, round_trip,
+    CONFIG, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, csi_socket, csic,
+    install_chart, matrix, round_trip,
 };
 use serde_json::{Value, json};
-use testbed::bed::{Bed, output_of};
+use testbed::bed::Bed;
 use testbed::nodes::{Role, node};
 use testbed::spec::Kubernetes;
 use testbed::vcenter::Machine;
@@ -44,13 +43,6 @@ fn cpi(agent: &str) -> bool {
 
 fn csi(agent: &str) -> bool {
     agent.starts_with("k8s-csi-useragent")
-}
-
-/// Calls the storage driver as its sidecars do.
-fn csic(bed: &Bed, arguments: &[&str]) -> anyhow::Result<String> {
-    let mut command = Command::new(bed.program("csic"));
-    command.args(["--socket", &csi_socket(bed)?, "--timeout", "30s"]).args(arguments);
-    output_of(&mut command, "")
 }
 
 /// A new machine in the vCenter, and its Node, which waits for the cloud provider.
@@ -115,7 +107,7 @@ fn a_password_of_every_printable_character_is_read_by_both_drivers_and_one_wrong
     change_password(&bed, &wrong);
     let seen = [logins(&bed, cpi).len(), logins(&bed, csi).len()];
     end_sessions(&bed);
-    csic(&bed, &["create", "--name", "pvc-refused"]).unwrap_err();
+    csic(&bed, &csi_socket(&bed).unwrap(), &["create", "--name", "pvc-refused"]).unwrap_err();
     add_node(&bed, "node-late");
     for later in [next_logins(&bed, cpi, seen[0]), next_logins(&bed, csi, seen[1])] {
         assert!(later.iter().all(|login| !login.ok), "{later:?}");
@@ -130,7 +122,8 @@ fn a_password_of_every_printable_character_is_read_by_both_drivers_and_one_wrong
     eventually(SOON, "both drivers log in again", || {
         // What makes the storage driver call its vCenter. The volume itself may fail: this driver keeps using a session
         // that was ended until it restarts.
-        let volume = csic(&bed, &["round-trip", "--name", "pvc-again"]);
+        let call = |socket: String| csic(&bed, &socket, &["round-trip", "--name", "pvc-again"]);
+        let volume = csi_socket(&bed).and_then(call);
         let again = [logins(&bed, cpi).split_off(seen[0]), logins(&bed, csi).split_off(seen[1])];
         let both = again.iter().all(|logins| logins.iter().any(|login| login.ok && login.user == user));
         if both { Ok(()) } else { Err(format!("{again:?}; {volume:?}")) }

@@ -12,12 +12,12 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::crd::{NAMESPACE, apply, vdo};
 use e2e::http::ask_operator;
 use e2e::stand::{
-    CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, matrix_of,
+    self, CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, matrix_of,
     operator_logs, operator_pods,
 };
 use serde_json::{Value, json};
 use testbed::audit::{AuditLog, Request};
-use testbed::bed::{Bed, output_of};
+use testbed::bed::Bed;
 use testbed::wait::eventually;
 
 pub const SOON: Duration = Duration::from_secs(150);
@@ -360,11 +360,9 @@ pub fn told(bed: &Bed, reason: &str, words: &[&str]) {
     });
 }
 
-/// Calls the storage driver as its sidecars do.
-pub fn csic(socket: &str, arguments: &[&str], timeout: &str) -> Result<Value> {
-    let mut command = Command::new(Bed::from_env().program("csic"));
-    command.args(["--socket", socket, "--json", "--timeout", timeout]).args(arguments);
-    let said = output_of(&mut command, "")?;
+/// Calls the storage driver behind this socket, and gives what it answered.
+pub fn csic(bed: &Bed, socket: &str, arguments: &[&str]) -> Result<Value> {
+    let said = stand::csic(bed, socket, &[&["--json"], arguments].concat())?;
     serde_json::from_str(said.lines().last().unwrap_or_default()).with_context(|| said.clone())
 }
 
@@ -391,7 +389,7 @@ pub fn make_volume(bed: &Bed, name: &str) -> String {
         ensure!(condition(new, "Ready")["status"] == "True", "{}", new["status"]);
         csi_socket_of(bed, new["metadata"]["uid"].as_str().unwrap())
     });
-    let made = csic(&socket, &["create", "--name", name], "30s").unwrap();
+    let made = csic(bed, &socket, &["create", "--name", name]).unwrap();
     made["id"].as_str().unwrap().to_owned()
 }
 

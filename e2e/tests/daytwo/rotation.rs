@@ -107,8 +107,8 @@ fn storage_gets_its_new_password_by_one_restart_while_the_cloud_provider_is_brok
         let by_csi = logins(bed, "k8s-csi-useragent", seen);
         assert!(!by_csi.is_empty() && by_csi.iter().all(|ok| *ok), "{by_csi:?}");
         let socket = csi_socket(bed).unwrap();
-        let made = csic(&socket, &["create", "--name", "pvc-rotated"], "30s").unwrap();
-        csic(&socket, &["delete", "--id", made["id"].as_str().unwrap()], "30s").unwrap();
+        let made = csic(bed, &socket, &["create", "--name", "pvc-rotated"]).unwrap();
+        csic(bed, &socket, &["delete", "--id", made["id"].as_str().unwrap()]).unwrap();
 
         // Nobody took that for a fault of the cloud provider's release, or started it anew for it: it got the Secret that it
         // reads while it runs.

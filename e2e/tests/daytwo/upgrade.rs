@@ -89,7 +89,7 @@ fn each_driver_is_upgraded_in_place_and_on_its_own_and_a_volume_lives_through_it
         // The volume of the old driver is known to the new one.
         assert!(volumes(bed).contains(&volume));
         let socket = csi_socket(bed).unwrap();
-        csic(&socket, &["delete", "--id", &volume], "30s").unwrap();
+        csic(bed, &socket, &["delete", "--id", &volume]).unwrap();
         assert!(!volumes(bed).contains(&volume));
     });
 }
