@@ -4,10 +4,13 @@ XTASK := cargo run --quiet --package xtask --
 # Where hack/prerequisites puts cargo tools.
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vdo-ci/bin:$(PATH)
 
-.PHONY: help demo test bench images generate manifests tidy fmt testbed
+# What hack/deploy gives helm besides.
+DEPLOY_ARGS ?=
+
+.PHONY: help demo test bench images deploy deploy-k8s-cluster generate manifests tidy fmt testbed
 
 help: ## What can be made.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+	@grep -E '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
 demo: prerequisites-demo ## The real thing on this machine: control plane, vCenter simulator, chart, both drivers.
 	@$(XTASK) demo
@@ -20,6 +23,12 @@ bench: prerequisites-bench ## What VDO costs at 100, 1,000 and 5,000 nodes, agai
 
 images: prerequisites-bench ## The images of the operators, as archives in target/images.
 	@$(XTASK) images
+
+deploy: ## The operators in a local kind cluster, with images built here. DEPLOY_ARGS go to helm.
+	@hack/deploy kind $(DEPLOY_ARGS)
+
+deploy-k8s-cluster: ## The operators in the cluster of KUBECONFIG, or of K8S_MASTER_IP over ssh (see hack/deploy).
+	@hack/deploy cluster $(DEPLOY_ARGS)
 
 generate manifests: ## Write the generated files: CRDs, roles, docs.
 	@$(XTASK) generate

@@ -38,6 +38,22 @@ pub fn install_chart(bed: &Bed, values: &[&str]) {
     upgrade_chart(bed, &chart, values);
 }
 
+/// Installs the chart as `make deploy-k8s-cluster` does.
+pub fn deploy(bed: &Bed) {
+    add_operator_images(bed, VERSION, &|name| programs().join(name))
+        .unwrap_or_else(|error| panic!("{error:#}"));
+    let mut deploy = Command::new(checkout("hack/deploy"));
+    deploy.arg("cluster").env("KUBECONFIG", bed.kubeconfig()).env("HOME", bed.path("tmp"));
+    // Its helm, and not another one of this machine.
+    let helm = bed.program("helm");
+    let folder = helm.parent().map(Path::to_path_buf).into_iter();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path =
+        std::env::join_paths(folder.chain(std::env::split_paths(&path))).expect("paths without a colon");
+    output_of(deploy.env("PATH", path), "")
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", operator_logs(bed)));
+}
+
 /// Installs the release from a chart, or upgrades it, and waits until its pods are ready.
 pub fn upgrade_chart(bed: &Bed, chart: &Path, values: &[&str]) {
     let chart = chart.display().to_string();

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use e2e::crd::{NAMESPACE, apply, refused};
 use e2e::stand::{
     CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, condition,
-    csi_socket, install_chart, matrix_of, rendered_chart, vcenter_config,
+    csi_socket, deploy, matrix_of, rendered_chart, vcenter_config,
 };
 use serde_json::{Value, json};
 use testbed::bed::Bed;
@@ -41,7 +41,7 @@ fn both_drivers_are_installed_kept_and_removed_on_the_oldest_kubernetes() {
     let version = bed.kubectl(&["get", "--raw", "/version"]).unwrap();
     let version: Value = serde_json::from_str(&version).unwrap();
     assert_eq!(version["gitVersion"], Kubernetes::Oldest.release());
-    install_chart(&bed, &[]);
+    deploy(&bed);
     let vcenter = bed.vcenter(1).clone();
     apply_secret(&bed, &vcenter.user, &vcenter.password().unwrap());
     apply_vcenter(&bed);
