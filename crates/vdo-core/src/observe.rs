@@ -54,12 +54,14 @@ impl Watched {
         };
         let (here, there) = (namespace.clone(), namespace.clone());
         Watched {
-            configs: watches.watch(
-                "vdoconfigs",
-                Api::<DynamicObject>::all_with(client(), &ApiResource::erase::<VDOConfig>(&())),
-                Selector::all(),
-                move |object: &DynamicObject| Some(Row::of(object, &here)),
-            ),
+            configs: watches
+                .watch(
+                    "vdoconfigs",
+                    Api::<DynamicObject>::all_with(client(), &ApiResource::erase::<VDOConfig>(&())),
+                    Selector::all(),
+                    move |object: &DynamicObject| Some(Row::of(object, &here)),
+                )
+                .urgent(),
             stray_vcenters: watches.watch(
                 "vspherecloudconfigs of the cluster",
                 Api::<DynamicObject>::all_with(client(), &ApiResource::erase::<VsphereCloudConfig>(&())),

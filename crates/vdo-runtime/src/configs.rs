@@ -32,6 +32,7 @@ impl Configs {
             Selector::all(),
             |config| Some(config.ok().cloned().map(without_field_owners)),
         );
+        let rows = rows.urgent();
         Configs { rows, namespace: namespace.to_owned(), latest: Mutex::default() }
     }
 

@@ -175,6 +175,14 @@ struct Snapshot<O> {
     journal: Stored,
 }
 
+/// What a look at the watches leads to.
+enum Glance {
+    /// Nothing, or words.
+    Enough(Result<Revisit, PassError>),
+    /// A live read. Before the first write of all, these are the objects whose names have to be free.
+    Act(Vec<ObjectRef>),
+}
+
 /// What follows a step.
 enum Next {
     /// Nothing before this time, unless something wakes us.
@@ -220,64 +228,86 @@ impl<D: DriverOperator> DriverPass<D> {
             return Ok(Revisit::within(CATCHING_UP));
         }
         let outcome = match self.glance(standing).await {
-            Some(outcome) => outcome,
-            None => self.act(standing).await,
+            Glance::Enough(outcome) => outcome,
+            Glance::Act(names) => self.act(standing, names).await,
         };
         // Last: no object waits for an event.
         self.announce().await;
         outcome
     }
 
-    /// Decides on what the watches show. `None` if that is not enough, or leads to anything but nothing or words.
-    async fn glance(&self, standing: Standing) -> Option<Result<Revisit, PassError>> {
+    /// Decides on what the watches show.
+    async fn glance(&self, standing: Standing) -> Glance {
+        let live = || Glance::Act(Vec::new());
         // A change that no watch showed is found by a live read now and then.
-        let live = self.last_live.get()?;
-        if monotonic().saturating_duration_since(live) >= LONGEST {
-            return None;
+        let Some(last) = self.last_live.get() else { return live() };
+        if monotonic().saturating_duration_since(last) >= LONGEST {
+            return live();
         }
         let config = match self.configs.seen() {
             Reading::Present(config) => config,
             Reading::Absent => {
                 self.metrics.hide();
                 self.log.follow(None);
-                return Some(Ok(Revisit::at_leisure()));
+                return Glance::Enough(Ok(Revisit::at_leisure()));
             }
-            Reading::Unreadable(_) => return None,
+            Reading::Unreadable(_) => return live(),
         };
         // What decides on a removal is looked at live.
         if view(&config, wall()).leaving(D::DRIVER) {
-            return None;
+            return live();
         }
-        let snapshot = self.snapshot(standing, config, self.store.last()?).await?;
-        let plan = D::plan(&snapshot.observed);
+        let Some(journal) = self.store.last() else { return live() };
+        let Some(Snapshot { mut observed, journal }) = self.snapshot(standing, config, journal).await else {
+            return live();
+        };
+        let mut names = Vec::new();
+        if observed.as_ref().is_first() {
+            names = Self::names(&observed);
+            if let Some(traces) = self.lookout.recall(&names) {
+                Self::note_traces(&mut observed, traces);
+            }
+        }
+        let mut plan = D::plan(&observed);
+        if observed.as_ref().is_first() && observed.as_ref().traces.is_none() && plan.deeds.is_empty() {
+            self.look_around(&mut observed, Need::Word).await;
+            plan = D::plan(&observed);
+        }
         self.note_health(&plan);
-        let observed = &snapshot.observed;
         if !plan.deeds.is_empty() || !plan.restarts.now.is_empty() {
-            return None;
+            return Glance::Act(names);
         }
         let part = plan.status(observed.as_ref(), true);
-        let mut revisit = self.revisit(observed, &plan, true);
-        match self.to_say(observed, &plan, &part, true) {
+        let mut revisit = self.revisit(&observed, &plan, true);
+        match self.to_say(&observed, &plan, &part, true) {
             Say::Nothing => {}
             Say::Later(left) => revisit = revisit.or_sooner(left),
-            Say::Now(_) if !plan.leaves_record(observed.as_ref()) => return None,
+            Say::Now(_) if !plan.leaves_record(observed.as_ref()) => return live(),
             // Words need no live read: they are written over the version that they were decided on.
-            Say::Now(news) => match self.say(observed, &part, news, &observed.as_ref().config).await {
+            Say::Now(news) => match self.say(&observed, &part, news, &observed.as_ref().config).await {
                 Ok(_) => {}
                 // The watch lags behind: a live read knows better.
-                Err(error) if matches!(error.fault(), KubeFault::Conflict { .. }) => return None,
-                Err(error) => return Some(Err(error)),
+                Err(error) if matches!(error.fault(), KubeFault::Conflict { .. }) => return live(),
+                Err(error) => return Glance::Enough(Err(error)),
             },
         }
-        self.show(observed, &plan, &snapshot.journal, &part);
-        Some(Ok(revisit))
+        self.show(&observed, &plan, &journal, &part);
+        Glance::Enough(Ok(revisit))
     }
 
     /// Reads live, decides, writes and reports. What the API server answered to our claim is as good as a live read, and
     /// nothing else has to be waited for; nor has anything if somebody changed the VDOConfig meanwhile, as a neighbour's
     /// status does.
-    async fn act(&self, standing: Standing) -> Result<Revisit, PassError> {
-        let Some((mut config, mut journal)) = self.read_live().await? else {
+    ///
+    /// These names are looked up meanwhile: the first write needs them free.
+    async fn act(&self, standing: Standing, names: Vec<ObjectRef>) -> Result<Revisit, PassError> {
+        let look = async {
+            if !names.is_empty() {
+                self.lookout.look(&self.cluster, names, Need::Certainty).await;
+            }
+        };
+        let (read, ()) = tokio::join!(self.read_live(), look);
+        let Some((mut config, mut journal)) = read? else {
             return Ok(Revisit::at_leisure());
         };
         let mut left = STEPS;
@@ -323,8 +353,9 @@ impl<D: DriverOperator> DriverPass<D> {
         };
         let Snapshot { mut observed, journal } = snapshot;
         let mut plan = D::plan(&observed);
-        if !plan.deeds.is_empty() && observed.as_ref().is_first() {
-            self.look_around(&mut observed, Need::Certainty).await;
+        if observed.as_ref().is_first() {
+            let need = if plan.deeds.is_empty() { Need::Word } else { Need::Certainty };
+            self.look_around(&mut observed, need).await;
             plan = D::plan(&observed);
         }
         self.note_health(&plan);
@@ -538,25 +569,25 @@ impl<D: DriverOperator> DriverPass<D> {
             bearers: Vec::new(),
             config,
         };
-        let mut observed = self.driver.observe(&self.cluster, scene).await?;
-        // vdo-core's word wakes us, and this first look would be the second one then.
-        if observed.as_ref().is_first() && !observed.as_ref().awaits_word() {
-            self.look_around(&mut observed, Need::Word).await;
-        }
+        let observed = self.driver.observe(&self.cluster, scene).await?;
         Some(Snapshot { observed, journal })
     }
 
     /// Before the first write: who else is here, and are the names free?
     async fn look_around(&self, observed: &mut D::Observed, need: Need) {
-        let wanted = D::render(observed).wanted;
-        let mut traces = self.lookout.look(&self.cluster, references(wanted.as_ref()), need).await;
+        let traces = self.lookout.look(&self.cluster, Self::names(observed), need).await;
+        Self::note_traces(observed, traces);
+    }
+
+    fn note_traces(observed: &mut D::Observed, mut traces: Traces) {
         D::add_traces(observed, &mut traces);
         observed.as_mut().traces = Some(traces);
     }
-}
 
-/// The objects that a roll-out would write.
-fn references(revision: Option<&Revision>) -> Vec<ObjectRef> {
-    let objects = revision.into_iter().flat_map(Revision::objects);
-    objects.map(|object| object.reference().clone()).collect()
+    /// The objects that a roll-out would write.
+    fn names(observed: &D::Observed) -> Vec<ObjectRef> {
+        let wanted = D::render(observed).wanted;
+        let objects = wanted.iter().flat_map(Revision::objects);
+        objects.map(|object| object.reference().clone()).collect()
+    }
 }

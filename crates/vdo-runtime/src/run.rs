@@ -18,11 +18,8 @@ use crate::watch::jittered;
 
 /// The longest time between two passes: a change that no watch shows is found by then.
 pub const LONGEST: Duration = Duration::from_secs(300);
-/// The shortest time between the end of a pass and the next on the average, so that a burst of changes is a few passes.
+/// The shortest time between the end of a pass and the next, unless it is urgent, so that a burst of changes is one pass.
 const SPACING: Duration = Duration::from_millis(100);
-/// How many passes may follow the one before without that pause, after some calm: an edit, and what a neighbour answers to
-/// it, are followed at once, though a node or a pod was just looked at.
-const AT_ONCE: u32 = 2;
 /// At a stop: how long the pass and our writes may go on.
 const STOP_PASS: Duration = Duration::from_secs(5);
 /// At a stop: how long the operator's own farewell may take.
@@ -252,8 +249,6 @@ async fn told_to_stop() {
 
 /// When the next pass is due.
 struct Pace {
-    /// When the passes until now would have ended, each with its pause.
-    spaced: Monotonic,
     not_before: Monotonic,
     at_latest: Monotonic,
     failures: u32,
@@ -263,13 +258,21 @@ struct Pace {
 impl Pace {
     fn new() -> Self {
         let now = monotonic();
-        Pace { spaced: now, not_before: now, at_latest: now, failures: 0, last_cause: "" }
+        Pace { not_before: now, at_latest: now, failures: 0, last_cause: "" }
     }
 
     async fn due(&self, wake: &Wake) {
+        let woken = async {
+            wake.raised().await;
+            tokio::select! {
+                () = sleep_until(self.not_before) => {}
+                // What failed is not tried sooner for an edit.
+                () = wake.hurried(), if self.failures == 0 => {}
+            }
+        };
         tokio::select! {
             () = sleep_until(self.at_latest) => {}
-            () = wake.raised() => sleep_until(self.not_before).await,
+            () = woken => {}
         }
         wake.forget();
     }
@@ -282,9 +285,7 @@ impl Pace {
                     tracing::info!("passes come to an end again");
                 }
                 (self.failures, self.last_cause) = (0, "");
-                self.spaced = self.spaced.max(now) + SPACING;
-                (self.not_before, self.at_latest) =
-                    (self.spaced - SPACING * AT_ONCE, now + within.max(SPACING));
+                (self.not_before, self.at_latest) = (now + SPACING, now + within.max(SPACING));
             }
             Err(error) => {
                 if self.last_cause != error.fault().cause() {

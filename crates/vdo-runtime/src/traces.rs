@@ -18,13 +18,15 @@ use crate::apply::resource_of;
 use crate::client::Cluster;
 use crate::clock::{Monotonic, monotonic};
 use crate::fault::KubeFault;
+use crate::run::LONGEST;
 use crate::watch::lock;
 
 /// How long a look counts that found somebody: once he is gone, nobody should wait for long.
 const FOUND_COUNTS: Duration = Duration::from_secs(20);
 
-/// How long one counts that found nobody: what a driver waits for is said in time if somebody comes.
-const NOBODY_COUNTS: Duration = Duration::from_secs(60);
+/// How long one counts that found nobody: as long as a view that nobody confirms. It is only for words; what is written
+/// depends on a look of its own.
+const NOBODY_COUNTS: Duration = LONGEST;
 
 /// How long a look counts for a write: as long as the pass that looked may take to decide again after it was overtaken.
 const WRITE_COUNTS: Duration = Duration::from_secs(2);
@@ -51,13 +53,17 @@ pub struct Lookout {
 /// What of somebody else's was found.
 type Found = Reading<Vec<ObjectRef>>;
 
+/// The platform, and who runs the driver.
+type Who = Seen<(Reading<Platform>, Found)>;
+
+/// Which names were looked up, and which of them are taken.
+type Taken = Seen<(Vec<ObjectRef>, Found)>;
+
 /// What was seen last.
 #[derive(Clone, Default)]
 struct Last {
-    /// The platform, and who runs the driver.
-    who: Option<Seen<(Reading<Platform>, Found)>>,
-    /// Which names were looked up, and which of them are taken.
-    taken: Option<Seen<(Vec<ObjectRef>, Found)>>,
+    who: Option<Who>,
+    taken: Option<Taken>,
 }
 
 /// What a look saw, and when.
@@ -92,6 +98,37 @@ impl Lookout {
     /// What is there, given the objects that would be written. Another list of objects is a new look.
     pub async fn look(&self, cluster: &Cluster, targets: Vec<ObjectRef>, need: Need) -> Traces {
         let now = monotonic();
+        let Last { who, taken } = self.counting(&targets, need, now);
+        let who = async {
+            match who {
+                Some(who) => who,
+                None => {
+                    Seen::new(now, tokio::join!(platform(cluster), workloads_running(cluster, self.is_image)))
+                }
+            }
+        };
+        let taken = async {
+            match taken {
+                None if need == Need::Certainty => {
+                    let found = names_taken(cluster, self.driver, &targets).await;
+                    Some(Seen::new(now, (targets, found)))
+                }
+                taken => taken,
+            }
+        };
+        let (who, taken) = tokio::join!(who, taken);
+        *lock(&self.last) = Last { who: Some(who.clone()), taken: taken.clone() };
+        traces(who, taken)
+    }
+
+    /// What the last look says, as long as it counts for a word.
+    pub fn recall(&self, targets: &[ObjectRef]) -> Option<Traces> {
+        let Last { who, taken } = self.counting(targets, Need::Word, monotonic());
+        who.map(|who| traces(who, taken))
+    }
+
+    /// What of the last look still counts.
+    fn counting(&self, targets: &[ObjectRef], need: Need, now: Monotonic) -> Last {
         let Last { who, taken } = lock(&self.last).clone();
         let who = who.filter(|seen| {
             let (platform, others) = &seen.what;
@@ -102,25 +139,15 @@ impl Lookout {
             let (looked_for, found) = &seen.what;
             *looked_for == targets && seen.counts(need, now, is_empty(found))
         });
-        let who = match who {
-            Some(who) => who,
-            None => {
-                Seen::new(now, tokio::join!(platform(cluster), workloads_running(cluster, self.is_image)))
-            }
-        };
-        let taken = match taken {
-            None if need == Need::Certainty => {
-                let found = names_taken(cluster, self.driver, &targets).await;
-                Some(Seen::new(now, (targets, found)))
-            }
-            taken => taken,
-        };
-        *lock(&self.last) = Last { who: Some(who.clone()), taken: taken.clone() };
-        let (platform, others) = who.what;
-        // Names that nobody has to know yet are as good as free.
-        let taken = taken.map_or(Reading::Present(Vec::new()), |seen| seen.what.1);
-        Traces { platform, others, taken }
+        Last { who, taken }
     }
+}
+
+fn traces(who: Who, taken: Option<Taken>) -> Traces {
+    let (platform, others) = who.what;
+    // Names that nobody has to know yet are as good as free.
+    let taken = taken.map_or(Reading::Present(Vec::new()), |seen| seen.what.1);
+    Traces { platform, others, taken }
 }
 
 fn is_empty(found: &Found) -> bool {

@@ -198,6 +198,7 @@ struct Table<R> {
     round: u64,
     listed: bool,
     trouble: Option<Trouble>,
+    urgent: bool,
 }
 
 struct Slot<R> {
@@ -264,8 +265,15 @@ impl<'a, R> View<'a, R> {
 
 impl<R> Rows<R> {
     fn new(name: &'static str) -> Self {
-        let table = Table { rows: BTreeMap::new(), round: 0, listed: false, trouble: None };
+        let table = Table { rows: BTreeMap::new(), round: 0, listed: false, trouble: None, urgent: false };
         Rows { name, table: Arc::new(Mutex::new(table)) }
+    }
+
+    /// A change of these is looked at without the pause between passes: they say what is wanted, and what a neighbour answers
+    /// to that. They must change seldom.
+    pub fn urgent(self) -> Self {
+        lock(&self.table).urgent = true;
+        self
     }
 
     /// What was seen. Unreadable until the first list ended, when the server refuses, and when the watch has

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::Method;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::json;
 use support::{Api, LEASE, Reply};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use vdo_runtime::lease::{LeaseKeeper, LeaseSettings, Parting};
 use vdo_runtime::metrics::Metrics;
 use vdo_runtime::run::{Ending, run_until};
 use vdo_runtime::serve::Health;
-use vdo_runtime::watch::Pulses;
+use vdo_runtime::watch::{Pulses, Selector, Watches};
 use vdo_runtime::{Cluster, KubeFault, PassError, Revisit, Standing, Wake};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -114,27 +115,90 @@ async fn a_pass_runs_at_first_when_woken_and_when_it_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edit_is_followed_at_once_and_what_changes_all_the_time_ten_times_a_second() {
+async fn what_changes_all_the_time_is_followed_ten_times_a_second_and_what_is_urgent_at_once() {
     let bed = Bed::new();
     let (began, times) = (Instant::now(), RefCell::new(Vec::new()));
     let wakes = async {
         after(60 * SECOND).await;
-        loop {
+        for hundredth in 0..200 {
             bed.wake.raise();
+            // Just after a pass, while the pause lasts.
+            if hundredth == 102 {
+                bed.wake.hurry();
+            }
             after(SECOND / 100).await;
         }
+        pending::<()>().await;
     };
     let pass = async |_| {
         times.borrow_mut().push(began.elapsed().as_millis());
         Ok(Revisit::at_leisure())
     };
     tokio::select! {
-        _ = bed.run(after(61 * SECOND), pass, async || {}) => {}
+        _ = bed.run(after(62 * SECOND), pass, async || {}) => {}
         () = wakes => {}
     }
     let since: Vec<u128> = times.borrow().iter().filter_map(|time| time.checked_sub(60_000)).collect();
-    assert!(since[..3].iter().all(|time| *time <= 30), "{since:?}");
-    assert!((11..=13).contains(&since.len()), "{since:?}");
+    assert!(since.iter().any(|time| (1_020..1_025).contains(time)), "{since:?}");
+    assert!((18..=22).contains(&since.len()), "{since:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_an_urgent_watch_shows_does_not_wait_for_the_pause() {
+    for (urgent, expected) in [(true, 0..50), (false, 80..150)] {
+        let bed = Bed::new();
+        let map = |data: &str| json!({"metadata": {"name": "c", "namespace": "a"}, "data": {"x": data}});
+        bed.api.put("/api/v1/namespaces/a/configmaps/c", map("0"));
+        let watches = Watches::new(&bed.wake);
+        let api = kube::Api::<ConfigMap>::namespaced(bed.cluster.client().clone(), "a");
+        let rows = watches.watch("maps", api, Selector::all(), |map: &ConfigMap| map.data.clone());
+        let rows = if urgent { rows.urgent() } else { rows };
+        let times = RefCell::new(Vec::new());
+        let changes = async {
+            after(60 * SECOND).await;
+            let before = Instant::now();
+            // A pass for something else, and the change just after it.
+            bed.wake.raise();
+            after(SECOND / 200).await;
+            bed.api.put("/api/v1/namespaces/a/configmaps/c", map("1"));
+            after(SECOND).await;
+            let since =
+                times.borrow().iter().filter_map(|at: &Instant| at.checked_duration_since(before)).collect();
+            let since: Vec<Duration> = since;
+            assert_eq!(since.len(), 2, "{since:?}");
+            assert!(expected.contains(&since[1].as_millis()), "urgent: {urgent}: {since:?}");
+        };
+        let pass = async |_| {
+            times.borrow_mut().push(Instant::now());
+            Ok(Revisit::at_leisure())
+        };
+        tokio::select! {
+            _ = bed.run(pending(), pass, async || {}) => {}
+            () = changes => {}
+        }
+        assert_eq!(rows.with(|view| view.len()).present(), Some(&1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_urgent_wake_up_does_not_hurry_what_failed() {
+    let bed = Bed::new();
+    let passes = Cell::new(0);
+    let wakes = async {
+        loop {
+            bed.wake.hurry();
+            after(SECOND / 100).await;
+        }
+    };
+    let pass = async |_| {
+        passes.set(passes.get() + 1);
+        Err(PassError::observe("x")(KubeFault::Timeout(SECOND)))
+    };
+    tokio::select! {
+        _ = bed.run(after(20 * SECOND), pass, async || {}) => {}
+        () = wakes => {}
+    }
+    assert!((10..30).contains(&passes.get()), "{} passes in 20 s", passes.get());
 }
 
 #[tokio::test(start_paused = true)]

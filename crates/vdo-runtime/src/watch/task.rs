@@ -193,7 +193,7 @@ where
                 changed |= lock(&self.rows.table).end_of_list();
                 changed |= self.recovered(Step::List);
                 if changed {
-                    self.wake.raise();
+                    self.wake();
                 }
                 place.listed(version);
                 return Ok(());
@@ -246,9 +246,14 @@ where
                 WatchEvent::Error(status) => return Err(KubeFault::from_status(&status)),
             };
             if changed {
-                self.wake.raise();
+                self.wake();
             }
         }
+    }
+
+    /// A row changed.
+    fn wake(&self) {
+        if lock(&self.rows.table).urgent { self.wake.hurry() } else { self.wake.raise() }
     }
 
     /// This step works. True if readers thought that the watch did not.
