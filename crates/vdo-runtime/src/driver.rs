@@ -138,8 +138,8 @@ pub struct DriverPass<D> {
     fights: RefCell<Fights>,
     /// The accounts that were made anew, and of whose pods was told.
     renewed: RefCell<BTreeSet<(&'static str, Timestamp)>>,
-    /// The generation of the VDOConfig that was seen last, and since when.
-    edited: Cell<Option<(i64, Monotonic)>>,
+    /// The VDOConfig and the generation of it that were seen last, and since when.
+    edited: RefCell<Option<(Edition, Monotonic)>>,
     words: Words,
     /// What was said in this pass and is still to be told of in an event.
     announcements: RefCell<Vec<Announcement>>,
@@ -174,6 +174,9 @@ struct Snapshot<O> {
     observed: O,
     journal: Stored,
 }
+
+/// Which VDOConfig, by its UID, and which generation of it.
+type Edition = (Option<String>, Option<i64>);
 
 /// What a look at the watches leads to.
 enum Glance {
@@ -215,7 +218,7 @@ impl<D: DriverOperator> DriverPass<D> {
             mends: Cell::new(None),
             fights: RefCell::default(),
             renewed: RefCell::default(),
-            edited: Cell::new(None),
+            edited: RefCell::default(),
             words: Words::new(RHYTHM),
             announcements: RefCell::default(),
         }
@@ -478,19 +481,20 @@ impl<D: DriverOperator> DriverPass<D> {
         *works = plan.works.clone().map(|key| (key, since.unwrap_or_else(monotonic)));
     }
 
-    /// How much longer the other operators are waited for.
-    fn left_to_answer(&self, config: &VDOConfig) -> Option<Duration> {
-        self.left_of(TO_ANSWER, config)
+    /// Remembers when the VDOConfig was edited. Whoever edits it wants to hear how things are now.
+    fn note_edit(&self, config: &VDOConfig) {
+        let edition = (config.uid(), config.metadata.generation);
+        let mut edited = self.edited.borrow_mut();
+        if edited.as_ref().is_none_or(|(seen, _)| *seen != edition) {
+            *edited = Some((edition, monotonic()));
+            self.lookout.forget();
+        }
     }
 
-    /// How much is left of a time that begins with an edit of the VDOConfig.
-    fn left_of(&self, time: Duration, config: &VDOConfig) -> Option<Duration> {
-        let generation = config.metadata.generation.unwrap_or_default();
-        let now = monotonic();
-        let known = self.edited.get().filter(|(seen, _)| *seen == generation);
-        let (_, since) = known.unwrap_or((generation, now));
-        self.edited.set(Some((generation, since)));
-        time.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero())
+    /// How much is left of a time that begins with the last edit of the VDOConfig.
+    fn left_of(&self, time: Duration) -> Option<Duration> {
+        let since = self.edited.borrow().as_ref().map(|(_, since)| *since)?;
+        time.checked_sub(monotonic().saturating_duration_since(since)).filter(|left| !left.is_zero())
     }
 
     fn works_for(&self) -> Option<Duration> {
@@ -516,7 +520,7 @@ impl<D: DriverOperator> DriverPass<D> {
         if let Some(left) = self.works_for().and_then(|time| self.patience.soak().checked_sub(time)) {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
-        if let Some(left) = self.left_to_answer(&scene.config).filter(|_| plan.decision.held.is_some()) {
+        if let Some(left) = self.left_of(TO_ANSWER).filter(|_| plan.decision.held.is_some()) {
             revisit = revisit.or_sooner(left + A_MOMENT);
         }
         if let (_, Some(left)) = self.repair() {
@@ -549,6 +553,7 @@ impl<D: DriverOperator> DriverPass<D> {
         journal: Stored,
     ) -> Option<Snapshot<D::Observed>> {
         self.log.follow(config.annotations().get(LOG_ANNOTATION).map(String::as_str));
+        self.note_edit(&config);
         let deleting = config.metadata.deletion_timestamp.is_some();
         let scene = Scene {
             driver: D::DRIVER,
@@ -563,7 +568,7 @@ impl<D: DriverOperator> DriverPass<D> {
             quarantined: standing.is_quarantined(),
             ending: if deleting { ending::look(&self.cluster, &self.namespace).await } else { Look::Nothing },
             steady: self.works_for().is_some_and(|time| time >= self.patience.soak()),
-            fresh: self.left_to_answer(&config).is_some(),
+            fresh: self.left_of(TO_ANSWER).is_some(),
             contested: self.fights.borrow().at(monotonic().duration_since(self.began)),
             repair: self.repair().0,
             bearers: Vec::new(),

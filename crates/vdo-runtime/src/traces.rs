@@ -121,6 +121,11 @@ impl Lookout {
         traces(who, taken)
     }
 
+    /// Forgets what was seen: the next look is a new one.
+    pub fn forget(&self) {
+        *lock(&self.last) = Last::default();
+    }
+
     /// What the last look says, as long as it counts for a word.
     pub fn recall(&self, targets: &[ObjectRef]) -> Option<Traces> {
         let Last { who, taken } = self.counting(targets, Need::Word, monotonic());

@@ -50,7 +50,7 @@ impl<D: DriverOperator> DriverPass<D> {
         // Where nobody has to do anything, nobody minds a later word.
         let minor = plan.findings.iter().all(|finding| finding.verdict < Verdict::Hold);
         let news = if minor { News::Words } else { News::Facts };
-        let neighbour = scene.is_first().then(|| self.left_of(NEIGHBOUR_FIRST, &scene.config)).flatten();
+        let neighbour = scene.is_first().then(|| self.left_of(NEIGHBOUR_FIRST)).flatten();
         neighbour.max(self.words.left(news, monotonic())).map_or(Say::Now(news), Say::Later)
     }
 
