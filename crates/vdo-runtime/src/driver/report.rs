@@ -43,13 +43,18 @@ impl<D: DriverOperator> DriverPass<D> {
         if !plan.decision.step.reports() || waits_for_word(scene) || !is_news::<D>(observed, part) {
             return Say::Nothing;
         }
+        let same_record = plan.leaves_record(scene);
+        // A new replica waits a few seconds before it may do anything, and has no other news.
+        if same_record && scene.quarantined {
+            return Say::Nothing;
+        }
         // The next step is decided on the record, and a write that failed is told at once.
-        if !complete || !plan.leaves_record(scene) {
+        if !complete || !same_record {
             return Say::Now(News::Facts);
         }
-        // Where nobody has to do anything, nobody minds a later word.
+        // Where nobody has to do anything, and nothing but the words changed, nobody minds later ones.
         let minor = plan.findings.iter().all(|finding| finding.verdict < Verdict::Hold);
-        let news = if minor { News::Words } else { News::Facts };
+        let news = if minor && same_verdict(scene, part) { News::Words } else { News::Facts };
         let neighbour = scene.is_first().then(|| self.left_of(NEIGHBOUR_FIRST)).flatten();
         neighbour.max(self.words.left(news, monotonic())).map_or(Say::Now(news), Say::Later)
     }
@@ -68,8 +73,7 @@ impl<D: DriverOperator> DriverPass<D> {
             .await
             .map_err(PassError::report("the VDOConfig"))?;
         self.configs.note(Some(&written));
-        let before = observed.as_ref().config.status.as_ref();
-        let before = before.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
+        let before = stored_condition(observed.as_ref(), part);
         if before.is_none_or(|old| old.status != part.ready.status || old.reason != part.ready.reason) {
             let name = D::DRIVER.name();
             tracing::info!(reason = part.ready.reason, message = part.ready.message, "{name}");
@@ -97,14 +101,24 @@ fn waits_for_word(scene: &Scene) -> bool {
     scene.is_first() && scene.awaits_word()
 }
 
+/// The driver's condition as it is stored.
+fn stored_condition<'a>(scene: &'a Scene, part: &StatusPart) -> Option<&'a Condition> {
+    vdo_api::condition::find(&scene.config.status.as_ref()?.conditions, &part.ready.type_)
+}
+
+/// Whether the condition says the same as the stored one, if in other words.
+fn same_verdict(scene: &Scene, part: &StatusPart) -> bool {
+    let verdict = |it: &Condition| (it.status, it.reason.clone(), it.observed_generation);
+    stored_condition(scene, part).map(verdict) == Some(verdict(&part.ready))
+}
+
 /// Whether our part differs from what is stored.
 fn is_news<D: DriverOperator>(observed: &D::Observed, part: &StatusPart) -> bool {
-    let stored = observed.as_ref().config.status.as_ref();
-    let ready = stored.and_then(|s| vdo_api::condition::find(&s.conditions, &part.ready.type_));
-    if ready != Some(&part.ready) {
+    let scene = observed.as_ref();
+    if stored_condition(scene, part) != Some(&part.ready) {
         return true;
     }
-    let stored = serde_json::to_value(stored).unwrap_or_default();
+    let stored = serde_json::to_value(&scene.config.status).unwrap_or_default();
     let new = D::status(observed, part);
     new.get(D::OWNER.driver) != stored.get(D::OWNER.driver)
 }
