@@ -19,6 +19,7 @@ use testbed::bed::Bed;
 use crate::crd::NAMESPACE;
 use crate::stand::OPERATORS;
 
+pub mod budgets;
 pub mod churn;
 pub mod install;
 pub mod process;
@@ -26,8 +27,6 @@ pub mod report;
 
 /// Where the figures and their budgets are kept, below the checkout.
 pub const FOLDER: &str = "docs/bench";
-/// The file of the budgets there.
-const BUDGETS: &str = "budgets.json";
 
 /// A figure that is measured.
 #[derive(Debug)]
@@ -120,28 +119,6 @@ impl Measured {
     }
 }
 
-/// The most that each figure may be.
-pub type Budgets = BTreeMap<String, f64>;
-
-/// The budgets of a checkout.
-pub fn budgets(folder: &Path) -> Result<Budgets> {
-    let path = folder.join(BUDGETS);
-    serde_json::from_slice(&fs::read(&path).with_context(|| path.display().to_string())?)
-        .with_context(|| path.display().to_string())
-}
-
-/// Figures that exceed their budget, in words. A figure without a budget is a mistake.
-pub fn over(figures: &BTreeMap<String, f64>, budgets: &Budgets) -> Result<Vec<String>> {
-    let mut over = Vec::new();
-    for (name, measured) in figures {
-        let budget = budgets.get(name).with_context(|| format!("{name} has no budget"))?;
-        if measured > budget {
-            over.push(format!("{name} is {measured}, budget {budget}"));
-        }
-    }
-    Ok(over)
-}
-
 /// Accepted and refused requests of the operators so far, leases apart.
 fn ours(bed: &Bed) -> Result<AuditLog> {
     let log = AuditLog::read_lines(&bed.path("audit.log"), &format!("system:serviceaccount:{NAMESPACE}:"))?;
@@ -224,14 +201,5 @@ mod tests {
         let kinds: Vec<&str> = counts.keys().map(String::as_str).collect();
         assert_eq!(kinds, ["vdo-core get nodes", "vdo-core list nodes"]);
         assert_eq!(counts["vdo-core list nodes"], 1.0);
-    }
-
-    #[test]
-    fn a_figure_over_its_budget_is_told_and_one_without_a_budget_is_refused() {
-        let budgets = Budgets::from([("a".to_owned(), 1.0), ("b".to_owned(), 2.0)]);
-        let figures = BTreeMap::from([("a".to_owned(), 1.0), ("b".to_owned(), 2.5)]);
-        assert_eq!(over(&figures, &budgets).unwrap(), ["b is 2.5, budget 2"]);
-        let unknown = BTreeMap::from([("c".to_owned(), 0.0)]);
-        assert_eq!(over(&unknown, &budgets).unwrap_err().to_string(), "c has no budget");
     }
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Budgets, CHURN, Figure, INSTALL, Measured, budgets};
+use super::budgets::{Budgets, Step};
+use super::{CHURN, Figure, INSTALL, Measured};
 use crate::plot::{Axis, Panel, draw};
 use crate::prometheus::Series;
 
@@ -23,18 +24,16 @@ const DRAWING: &str = "growth.svg";
 type ByNodes = BTreeMap<usize, BTreeMap<String, f64>>;
 
 /// The figures beside their budgets, for a terminal.
-pub fn table(measured: &Measured, budgets: &Budgets) -> String {
+pub fn table(measured: &Measured, budgets: &Budgets) -> Result<String> {
     let mut text = String::new();
     for figure in INSTALL.iter().chain(CHURN) {
-        let (Some(value), Some(budget)) = (measured.figures.get(figure.name), budgets.get(figure.name))
-        else {
-            continue;
-        };
-        let verdict = if value > budget { "OVER" } else { "" };
+        let Some(value) = measured.figures.get(figure.name) else { continue };
+        let budget = budgets.at(figure.name, measured.nodes)?;
+        let verdict = if *value > budget { "OVER" } else { "" };
         let value = format!("{value} {}", figure.unit);
         let _ = writeln!(text, "{:<52} {value:>12}  budget {budget:<6} {verdict}", figure.title);
     }
-    text
+    Ok(text)
 }
 
 /// Writes the page and the drawing of a folder of docs.
@@ -53,7 +52,7 @@ fn made(docs: &Path) -> Result<(String, String)> {
     let all: Vec<Measured> = all.collect::<Result<_>>()?;
     let original: ByNodes = serde_json::from_slice(&read(ORIGINAL)?)?;
     let images: BTreeMap<String, u64> = serde_json::from_slice(&read(IMAGES)?)?;
-    let budgets = budgets(&folder)?;
+    let budgets = Budgets::read(&folder)?;
     Ok((page(&all, &original, &images, &budgets)?, drawing(&all, &original, &budgets)?))
 }
 
@@ -78,8 +77,7 @@ fn page(
     let _ = writeln!(text, "| Figure | Budget |{measured}{originals}");
     let _ = writeln!(text, "|---|---|{}", "---|".repeat(all.len() + original.len()));
     for figure in INSTALL {
-        let budget = budgets.get(figure.name).with_context(|| format!("{} has no budget", figure.name))?;
-        let _ = write!(text, "| {} | {} |", figure.title, shown(*budget, figure));
+        let _ = write!(text, "| {} | {} |", figure.title, budget(budgets, figure)?);
         for of in all {
             let value = of.figures.get(figure.name);
             let value = value.with_context(|| format!("{} nodes: no {}", of.nodes, figure.name))?;
@@ -124,15 +122,9 @@ fn churn(all: &[Measured], budgets: &Budgets) -> Result<String> {
         );
         for figure in CHURN {
             let value = of.figures.get(figure.name).with_context(|| format!("no {}", figure.name))?;
-            let budget =
-                budgets.get(figure.name).with_context(|| format!("{} has no budget", figure.name))?;
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} |",
-                figure.title,
-                shown(*budget, figure),
-                shown(*value, figure)
-            );
+            let most = budgets.at(figure.name, of.nodes)?;
+            let _ =
+                writeln!(text, "| {} | {} | {} |", figure.title, shown(most, figure), shown(*value, figure));
         }
         text.push('\n');
     }
@@ -140,7 +132,7 @@ fn churn(all: &[Measured], budgets: &Budgets) -> Result<String> {
 }
 
 fn sizes(images: &BTreeMap<String, u64>, budgets: &Budgets) -> Result<String> {
-    let budget = budgets.get("imageMB").context("imageMB has no budget")?;
+    let budget = budgets.at("imageMB", 0)?;
     let mut text = format!(
         "## Images\n\nBuilt from nothing (`FROM scratch`): the program is all that is in them. Budget: {budget} MB \
          each.\n\n| Image | MB |\n|---|---|\n"
@@ -166,10 +158,19 @@ fn drawing(all: &[Measured], original: &ByNodes, budgets: &Budgets) -> Result<St
             .map(|of| Ok((nodes(of.nodes)?, of.figures.get(figure.name).copied().unwrap_or_default())));
         let theirs = original.iter().filter_map(|(at, of)| Some((*at, *of.get(figure.name)?)));
         let theirs = theirs.map(|(at, value)| Ok((nodes(at)?, value)));
-        let budget = budgets.get(figure.name).copied().unwrap_or_default();
+        let mut budget = Vec::new();
+        for step in budgets.steps(figure.name)? {
+            // The step before it ends where this one begins.
+            let last = budget.last().map(|(_, most)| (nodes(step.from_nodes), *most));
+            if let Some((at, most)) = last {
+                budget.push((at?, most));
+            }
+            budget.push((nodes(step.from_nodes)?, step.most));
+        }
+        budget.extend(budget.last().map(|(_, value)| (most, *value)));
         let mut lines = vec![
             ("VDO".to_owned(), ours.collect::<Result<Vec<_>>>()?),
-            ("budget".to_owned(), vec![(0.0, budget), (most, budget)]),
+            ("budget".to_owned(), budget),
             ("the original".to_owned(), theirs.collect::<Result<Vec<_>>>()?),
         ];
         lines.retain(|(_, points)| !points.is_empty());
@@ -181,6 +182,15 @@ fn drawing(all: &[Measured], original: &ByNodes, budgets: &Budgets) -> Result<St
         });
     }
     draw(&panels, Axis::Nodes)
+}
+
+/// A budget, and where it is another one: `0.3 s; 0.5 s from 1,000 nodes on`.
+fn budget(budgets: &Budgets, figure: &Figure) -> Result<String> {
+    let step = |step: &Step| match step.from_nodes {
+        0 => shown(step.most, figure),
+        nodes => format!("{} from {} nodes on", shown(step.most, figure), with_commas(nodes)),
+    };
+    Ok(budgets.steps(figure.name)?.iter().map(step).collect::<Vec<_>>().join("; "))
 }
 
 fn shown(value: f64, figure: &Figure) -> String {
@@ -202,6 +212,8 @@ fn with_commas(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::checkout;
 
@@ -216,15 +228,23 @@ mod tests {
         }
     }
 
-    fn ones() -> BTreeMap<String, f64> {
+    /// A budget of one for each figure, and of two calls from 5,000 nodes on.
+    fn ones() -> Budgets {
         let names = INSTALL.iter().chain(CHURN).map(|figure| figure.name).chain(["imageMB"]);
-        names.map(|name| (name.to_owned(), 1.0)).collect()
+        let mut budgets: serde_json::Map<String, serde_json::Value> =
+            names.map(|name| (name.to_owned(), json!(1.0))).collect();
+        let steps = json!([{"fromNodes": 0, "most": 1.0}, {"fromNodes": 5000, "most": 2.0}]);
+        budgets.insert("vcenterCalls".to_owned(), steps);
+        serde_json::from_value(budgets.into()).unwrap()
     }
 
     #[test]
     fn every_figure_has_a_budget() {
-        let budgets = budgets(&checkout("docs/bench")).unwrap();
-        assert_eq!(budgets.keys().collect::<Vec<_>>(), ones().keys().collect::<Vec<_>>());
+        let budgets = Budgets::read(&checkout("docs/bench")).unwrap();
+        assert_eq!(budgets.names(), ones().names());
+        for figure in INSTALL.iter().chain(CHURN) {
+            budgets.at(figure.name, 1).unwrap();
+        }
     }
 
     #[test]
@@ -236,7 +256,7 @@ mod tests {
         let images = BTreeMap::from([("vdo-core".to_owned(), 7_900_000)]);
         let page = page(&[measured(100), churned.clone()], &original, &images, &ones()).unwrap();
         for line in [
-            "| Calls to the vCenter for an installation | 1 | 1 | 1 | 671 |",
+            "| Calls to the vCenter for an installation | 1; 2 from 5,000 nodes on | 1 | 1 | 671 |",
             "| … of them logins | 1 | 1 | 1 | – |",
             "| Times that a Ready condition changed | 1 | 0.5 |",
             "With 5,000 nodes, 100 a minute go",

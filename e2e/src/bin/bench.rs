@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use e2e::bench::budgets::Budgets;
 use e2e::bench::{self, FOLDER, Measured, churn, install, report};
 use e2e::checkout;
 use testbed::bed::Bed;
@@ -41,7 +42,7 @@ fn main() -> Result<()> {
         What::Measure { folder, commit, churn_minutes, churn_nodes } => {
             let bed = Bed::from_env();
             let nodes = bed.vcenter(1).machines()?.len();
-            let budgets = bench::budgets(&checkout(FOLDER))?;
+            let budgets = Budgets::read(&checkout(FOLDER))?;
             let mut measured = install::measure(&bed, nodes)?;
             if churn_minutes > 0 {
                 let seen = churn::measure(&bed, churn_minutes, churn_nodes)?;
@@ -53,8 +54,8 @@ fn main() -> Result<()> {
             measured.commit = commit;
             measured.day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
             measured.write(&folder.join(Measured::file(nodes)))?;
-            print!("{}", report::table(&measured, &budgets));
-            let over = bench::over(&measured.figures, &budgets)?;
+            print!("{}", report::table(&measured, &budgets)?);
+            let over = budgets.over(&measured.figures, nodes)?;
             ensure!(over.is_empty(), "over budget at {nodes} nodes: {}", over.join("; "));
         }
         What::Report => report::write(&checkout("docs")).context("failed to write the page")?,
