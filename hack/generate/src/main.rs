@@ -15,6 +15,7 @@ use crate::yaml::yaml;
 
 mod alerts;
 mod bad_input;
+mod compatibility;
 mod dashboard;
 mod docs;
 mod fields;

@@ -1,0 +1,155 @@
+//! Every release of the built-in matrix against every Kubernetes and vSphere that anybody may ask about, as selection itself
+//! answers.
+
+use vdo_compat::{
+    Channel, Cluster, Driver, KubernetesVersion, Request, Row, Selection, Vcenter, VsphereVersion, builtin,
+    misfit, select,
+};
+
+/// The API servers of the tables: minors of Kubernetes 1.
+const KUBERNETES: std::ops::RangeInclusive<u32> = 26..=38;
+
+/// The vCenters of the tables: what people call them, and what they report.
+const VSPHERE: [(&str, &str); 6] = [
+    ("6.7", "6.7.0"),
+    // Update 3 reports an API version of this number.
+    ("6.7 U3", "6.7.3"),
+    ("7.0", "7.0.3"),
+    ("8.0", "8.0.3"),
+    ("9.0", "9.0.0"),
+    ("9.1", "9.1.0"),
+];
+
+/// Which release of a driver is chosen first, for each Kubernetes and vSphere.
+pub fn chosen(driver: Driver) -> String {
+    let mut text = head("Kubernetes", VSPHERE.iter().map(|(name, _)| format!("vSphere {name}")));
+    for minor in KUBERNETES {
+        let cells = VSPHERE.iter().map(|(_, vsphere)| {
+            match select(builtin::matrix(), driver, &cluster(minor, vsphere), &Request::default()) {
+                Selection::Chosen(chosen) if chosen.cautions.is_empty() => chosen.release().to_string(),
+                Selection::Chosen(chosen) => format!("{} *", chosen.release()),
+                Selection::NoMatch(_) => "–".to_owned(),
+            }
+        });
+        text.push_str(&line(&format!("1.{minor}"), cells));
+    }
+    text
+}
+
+/// For each release and Kubernetes the vSphere that it runs with, newest release first.
+pub fn fits(driver: Driver) -> String {
+    let mut text = head(driver.name(), KUBERNETES.map(|minor| format!("1.{minor}")));
+    for row in rows(driver) {
+        text.push_str(&line(&row.release.to_string(), KUBERNETES.map(|minor| with(row, minor))));
+    }
+    text
+}
+
+/// What is said where a release fits with a caution.
+pub fn cautions(driver: Driver) -> String {
+    let of = |row: &Row| {
+        row.marks.cautions.iter().map(|caution| format!("- {}.\n", caution.text)).collect::<String>()
+    };
+    rows(driver).map(of).collect()
+}
+
+/// The vSphere that a release runs with on this Kubernetes: `7.0 to 9.0`, with a star where that comes with a caution.
+fn with(row: &Row, minor: u32) -> String {
+    let fits: Vec<bool> = VSPHERE
+        .iter()
+        .map(|(_, vsphere)| misfit(row, &cluster(minor, vsphere), Channel::Stable).is_none())
+        .collect();
+    let names: Vec<&str> =
+        VSPHERE.iter().zip(&fits).filter(|(_, fits)| **fits).map(|((name, _), _)| *name).collect();
+    let (Some(first), Some(last)) = (names.first(), names.last()) else { return "–".to_owned() };
+    let warned = VSPHERE
+        .iter()
+        .zip(&fits)
+        .filter(|(_, fits)| **fits)
+        .any(|((_, vsphere), _)| warned(row, minor, vsphere));
+    let star = if warned { " *" } else { "" };
+    if first == last { format!("{first}{star}") } else { format!("{first} to {last}{star}") }
+}
+
+fn warned(row: &Row, minor: u32, vsphere: &str) -> bool {
+    let cluster = cluster(minor, vsphere);
+    let concerns = |vcenter: &Vcenter| {
+        row.marks.cautions.iter().any(|caution| {
+            caution.kubernetes.holds(&cluster.kubernetes) && caution.vsphere.holds(&vcenter.version)
+        })
+    };
+    cluster.vcenters.iter().any(concerns)
+}
+
+fn cluster(minor: u32, vsphere: &str) -> Cluster {
+    let kubernetes: KubernetesVersion = format!("1.{minor}.0").parse().expect("a version made of numbers");
+    let version: VsphereVersion = vsphere.parse().expect("a version made of numbers");
+    Cluster { kubernetes, vcenters: vec![Vcenter { name: "vcenter".to_owned(), version }] }
+}
+
+fn rows(driver: Driver) -> impl Iterator<Item = &'static Row> {
+    builtin::matrix().rows.iter().rev().filter(move |row| row.driver == driver)
+}
+
+fn head(first: &str, rest: impl Iterator<Item = String>) -> String {
+    let rest: Vec<String> = rest.collect();
+    format!("{}|---|{}\n", line(first, rest.iter().cloned()), "---|".repeat(rest.len()))
+}
+
+fn line(first: &str, rest: impl Iterator<Item = String>) -> String {
+    format!("| {first} | {} |\n", rest.collect::<Vec<_>>().join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(table: &str, row: &str, column: usize) -> String {
+        let line = table.lines().find(|line| line.starts_with(&format!("| {row} |"))).unwrap();
+        line.split('|').nth(column + 2).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn every_release_has_a_row_and_some_cell() {
+        for driver in [Driver::Cpi, Driver::Csi] {
+            let table = fits(driver);
+            for row in rows(driver) {
+                let cells: Vec<String> = (0..KUBERNETES.count())
+                    .map(|column| cell(&table, &row.release.to_string(), column))
+                    .collect();
+                assert!(cells.iter().any(|it| it != "–"), "{}: {cells:?}", row.release);
+            }
+        }
+    }
+
+    #[test]
+    fn a_vsphere_between_two_that_fit_fits() {
+        // A cell says "from to", and nothing of what lies between.
+        for row in &builtin::matrix().rows {
+            for minor in KUBERNETES {
+                let fits =
+                    VSPHERE.iter().map(|(_, it)| misfit(row, &cluster(minor, it), Channel::Stable).is_none());
+                let fits: Vec<bool> = fits.collect();
+                let turns = fits.windows(2).filter(|pair| pair[0] != pair[1]).count();
+                assert!(turns <= 2 && !(turns == 2 && fits[0]), "{} 1.{minor}: {fits:?}", row.release);
+            }
+        }
+    }
+
+    /// Worked out by hand from the ranges of docs/images.md.
+    #[test]
+    fn some_cells_are_what_a_person_works_out() {
+        let (cpi, csi) = (chosen(Driver::Cpi), chosen(Driver::Csi));
+        let column = |name: &str| VSPHERE.iter().position(|(it, _)| *it == name).unwrap();
+        assert_eq!(cell(&cpi, "1.36", column("8.0")), "1.36.0");
+        assert_eq!(cell(&cpi, "1.36", column("6.7")), "–");
+        assert_eq!(cell(&cpi, "1.36", column("6.7 U3")), "1.36.0");
+        assert_eq!(cell(&cpi, "1.31", column("8.0")), "–");
+        assert_eq!(cell(&cpi, "1.38", column("9.1")), "1.37.0 *");
+        assert_eq!(cell(&csi, "1.36", column("8.0")), "3.8.0");
+        assert_eq!(cell(&csi, "1.30", column("8.0")), "3.4.0");
+        assert_eq!(cell(&csi, "1.30", column("9.0")), "–");
+        assert_eq!(cell(&csi, "1.36", column("7.0")), "3.8.0 *");
+        assert_eq!(cell(&fits(Driver::Csi), "3.3.1", 28 - 26), "7.0 to 8.0");
+    }
+}
