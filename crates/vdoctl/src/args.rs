@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use k8s_openapi::jiff::SignedDuration;
 use vdo_api::names::OPERATORS_NAMESPACE;
-use vdo_compat::{Driver, KubernetesVersion, Release};
+use vdo_compat::{Driver, KubernetesVersion, Release, VsphereVersion};
 
 use crate::called::Called;
 
@@ -64,6 +64,9 @@ pub enum Command {
     ///
     /// For a cluster whose operators are gone for good. Exit code 1: an operator is still at work, or --yes is missing.
     Release(ReleaseArgs),
+    /// Says, without a cluster, what a compatibility matrix means.
+    #[command(subcommand)]
+    Matrix(MatrixCommand),
     /// Explains a word that a condition or an event gives as its reason.
     Explain {
         /// The reason, as in `CPINotReady`.
@@ -111,6 +114,45 @@ pub struct RenderArgs {
     /// Assumes this UID of the namespace kube-system, which becomes the cluster id of CSI.
     #[arg(long, value_name = "UID", default_value = "00000000-0000-0000-0000-000000000000")]
     pub cluster_uid: String,
+}
+
+/// What can be asked of a matrix.
+#[derive(Debug, Subcommand)]
+pub enum MatrixCommand {
+    /// Says which release of each driver fits a cluster, and what stands in the way of the others.
+    ///
+    /// As the operators choose where nothing is installed. Exit code 0: one fits for each driver; 1: none does for one.
+    Explain(MatrixExplainArgs),
+    /// Lists the rows: the Kubernetes and vSphere that each release is for, and on what ground.
+    Show(MatrixShowArgs),
+}
+
+/// Which cluster, and which matrix.
+#[derive(Debug, clap::Args)]
+pub struct MatrixExplainArgs {
+    /// The version of the API server, as in `1.36.3`.
+    #[arg(long, value_name = "V")]
+    pub kubernetes: KubernetesVersion,
+    /// The version of each vCenter, as in `8.0.3` or `8.0 U3`.
+    #[arg(long, value_name = "V", value_delimiter = ',', required = true)]
+    pub vsphere: Vec<VsphereVersion>,
+    /// Only this driver.
+    #[arg(long, value_name = "DRIVER")]
+    pub driver: Option<DriverName>,
+    /// Which matrix.
+    #[command(flatten)]
+    pub show: MatrixShowArgs,
+}
+
+/// Which matrix, and how to answer.
+#[derive(Debug, clap::Args)]
+pub struct MatrixShowArgs {
+    /// The file with the matrix, in the JSON of `versionConfigContent`; `-` is standard input. Without it the built-in one.
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+    /// Prints the answer for programs.
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
 }
 
 /// A driver, as it is typed.

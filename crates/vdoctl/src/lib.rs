@@ -3,9 +3,9 @@
 //! Start with [`args`] (what can be asked, and [`called`]: under which name) and [`run`](run::run). [`render`] shows
 //! offline what an operator would apply. [`connect`] finds a cluster, [`observe`] reads it, [`seen`] sums it up, [`next`]
 //! says what to do, [`screen`] draws it and [`watch`] keeps it current; [`nodes`] is the same for each node, and
-//! [`plan`] says what the operators would change. [`explain`] looks a reason up, [`release`] lets go of what no operator is
+//! [`plan`] says what the operators would change. [`explain`] looks a reason up, [`matrix`] says offline which release fits, [`release`] lets go of what no operator is
 //! left to finish, [`completion`] is for shells.
-//! [`look`], [`page`], [`terminal`] and [`progress`] are how answers are shown, [`bundle`] reads the objects of a file,
+//! [`look`], [`page`], [`table`], [`terminal`] and [`progress`] are how answers are shown, [`bundle`] reads the objects of a file,
 //! [`yaml`] reads and writes YAML.
 //!
 //! **Invariant:** no rule of its own: what is rendered, chosen or explained comes from the libraries that the
@@ -20,6 +20,7 @@ pub mod completion;
 pub mod connect;
 pub mod explain;
 pub mod look;
+pub mod matrix;
 pub mod next;
 pub mod nodes;
 pub mod observe;
@@ -31,6 +32,7 @@ pub mod render;
 pub mod run;
 pub mod screen;
 pub mod seen;
+pub mod table;
 pub mod terminal;
 pub mod version;
 pub mod watch;

@@ -1,23 +1,26 @@
 //! Asks, prints, and says whether the answer is yes.
 
 use std::io::{ErrorKind, Read, Write, stderr, stdout};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use cpi_operator::inputs::NodeDeletion;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
+use vdo_compat::{Driver, Matrix, Source, builtin, legacy};
 use vdo_plan::Reading;
 use vdo_runtime::Cluster;
 use vdo_runtime::clock::wall;
 
 use crate::args::{
-    Args, Colour, Command, Format, NodesArgs, NodesFormat, Place, PlanArgs, ReleaseArgs, RenderArgs, Shell,
-    StatusArgs, VersionArgs,
+    Args, Colour, Command, Format, MatrixCommand, MatrixExplainArgs, MatrixShowArgs, NodesArgs, NodesFormat,
+    Place, PlanArgs, ReleaseArgs, RenderArgs, Shell, StatusArgs, VersionArgs,
 };
 use crate::bundle::Bundle;
 use crate::called::Called;
 use crate::connect::connect;
 use crate::look::{Look, Surface};
+use crate::matrix::{self, Asked};
 use crate::nodes::list::{self, Columns};
 use crate::nodes::{self, NodesReport};
 use crate::plan::list::Detail;
@@ -47,6 +50,8 @@ pub async fn run(called: Called, args: Args) -> Result<Answer> {
     let Args { place, color, command } = args;
     match command {
         Command::Render(args) => render(args),
+        Command::Matrix(MatrixCommand::Explain(args)) => explain_matrix(color, args),
+        Command::Matrix(MatrixCommand::Show(args)) => show_matrix(color, args),
         Command::Explain { reason } => explain(called, &reason),
         Command::Status(args) => status(called, &place, color, args).await,
         Command::Nodes(args) => nodes(called, &place, color, args).await,
@@ -60,7 +65,7 @@ pub async fn run(called: Called, args: Args) -> Result<Answer> {
 fn render(args: RenderArgs) -> Result<Answer> {
     let driver = args.driver.into();
     let input = args.input.display().to_string();
-    let text = read_input(&args).with_context(|| format!("cannot read {input}"))?;
+    let text = read_input(&args.input).with_context(|| format!("cannot read {input}"))?;
     let bundle = Bundle::read(&text).with_context(|| format!("cannot use {input}"))?;
     let request = Request {
         driver,
@@ -86,16 +91,47 @@ fn render(args: RenderArgs) -> Result<Answer> {
     }
 }
 
-fn read_input(args: &RenderArgs) -> Result<String> {
+fn read_input(path: &Path) -> Result<String> {
     let mut text = String::new();
-    let source: Box<dyn Read> = if args.input.as_os_str() == "-" {
+    let source: Box<dyn Read> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
-        Box::new(std::fs::File::open(&args.input)?)
+        Box::new(std::fs::File::open(path)?)
     };
     source.take(INPUT_LIMIT + 1).read_to_string(&mut text)?;
     anyhow::ensure!(text.len() as u64 <= INPUT_LIMIT, "it is longer than {INPUT_LIMIT} bytes");
     Ok(text)
+}
+
+fn explain_matrix(color: Colour, args: MatrixExplainArgs) -> Result<Answer> {
+    let (name, matrix) = read_matrix(&args.show)?;
+    let drivers = args.driver.map_or_else(|| vec![Driver::Cpi, Driver::Csi], |driver| vec![driver.into()]);
+    let asked = Asked { kubernetes: args.kubernetes, vsphere: args.vsphere, drivers };
+    let answer = matrix::explanation(&name, &matrix, &asked);
+    match args.show.output {
+        Some(format) => print(&formatted(&answer, format)?)?,
+        None => print(&matrix::draw(&answer, by_lines(color)))?,
+    }
+    Ok(if answer.fits { Answer::Yes } else { Answer::No })
+}
+
+fn show_matrix(color: Colour, args: MatrixShowArgs) -> Result<Answer> {
+    let (_, matrix) = read_matrix(&args)?;
+    match args.output {
+        Some(format) => print(&formatted(&matrix, format)?)?,
+        None => print(&matrix::rows(&matrix, by_lines(color)))?,
+    }
+    Ok(Answer::Yes)
+}
+
+/// The matrix that is asked about, and what it is called. What is in it and does nothing goes to standard error.
+fn read_matrix(args: &MatrixShowArgs) -> Result<(String, Matrix)> {
+    let Some(path) = &args.matrix else { return Ok(("built in".to_owned(), builtin::matrix().clone())) };
+    let name = path.display().to_string();
+    let text = read_input(path).with_context(|| format!("cannot read {name}"))?;
+    let parsed = legacy::parse(Source::ConfigMap, &text).with_context(|| format!("cannot use {name}"))?;
+    parsed.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    Ok((name, parsed.matrix))
 }
 
 fn explain(called: Called, name: &str) -> Result<Answer> {

@@ -169,6 +169,36 @@ fn exit_codes_say_fine_no_and_unreadable() {
 }
 
 #[test]
+fn a_matrix_is_explained_and_shown_without_a_cluster() {
+    let ask = |words: &[&str]| vdoctl(&[&["matrix", "explain", "--kubernetes", "1.34.1"], words].concat());
+    let fits = ask(&["--vsphere", "8.0 U3,7.0.3"]);
+    assert_eq!((fits.code, fits.err.as_str()), (Some(0), ""), "{}", fits.out);
+    assert!(fits.out.starts_with("CPI: CPI 1.34.0 is the newest release that fits"), "{}", fits.out);
+    let none = ask(&["--vsphere", "9.9", "--driver", "csi", "-o", "json"]);
+    assert_eq!(none.code, Some(1));
+    let answer: Value = serde_json::from_str(&none.out).unwrap();
+    assert_eq!((&answer["fits"], &answer["drivers"][0]["driver"]), (&json!(false), &json!("CSI")));
+
+    let folder = Folder::new("matrices");
+    let entry = json!({"vSphere": {"min": "7.0.0", "max": "9.9.9"}, "k8s": {"min": "1.30", "max": "1.40"},
+        "deploymentPath": ["https://example.com/csi.yaml"]});
+    let mine = folder.file("mine.json", &json!({"CSI": {"3.7.0": entry}}).to_string());
+    let chosen = ask(&["--vsphere", "8.0.3", "--driver", "csi", "--matrix", &mine]);
+    assert_eq!(chosen.code, Some(0), "{}", chosen.err);
+    assert!(chosen.out.contains("\n3.7.0    chosen  "), "{}", chosen.out);
+    assert!(chosen.err.contains("note: /CSI/3.7.0/deploymentPath is not applied"), "{}", chosen.err);
+    assert_eq!(vdoctl(&["matrix", "show", "--matrix", &mine]).out.lines().count(), 2);
+    assert_eq!(vdoctl(&["matrix", "show"]).code, Some(0));
+
+    let broken = folder.file("broken.json", "{\"CSI\": {");
+    for wrong in [&["--vsphere", "8.0.3", "--matrix", &broken][..], &["--vsphere", "eight"], &[]] {
+        let said = ask(wrong);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{wrong:?}");
+        assert!(!said.err.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
 fn nodes_of_which_a_part_cannot_be_read_are_listed_and_not_called_fine() {
     let server = Server::start(Api::new());
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w-1"},

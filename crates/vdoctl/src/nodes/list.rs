@@ -2,7 +2,8 @@
 
 use crate::look::{Look, Mark};
 use crate::nodes::{FindingReport, NodeReport, NodesReport, Provider};
-use crate::page::{Page, shown};
+use crate::page::Page;
+use crate::table::{Cell, longest, table};
 
 /// How much is shown of each node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +16,6 @@ pub enum Columns {
 
 /// Where nothing is to be said.
 const NOTHING: &str = "-";
-/// Between two columns.
-const GAP: &str = "  ";
-
-type Cell = (Mark, String);
 
 /// Draws the list. A row is never broken; where it would be too long, the first finding stands for all of them. What
 /// stands below keeps to the width.
@@ -145,36 +142,4 @@ fn count(finding: &FindingReport) -> String {
         unnamed => format!(", {unnamed} of them counted by the VDOConfig and not named"),
     };
     format!("{} {nodes}{only}", finding.count)
-}
-
-/// How wide each column is.
-fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {
-    let length = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|(_, text)| text.chars().count()).max()
-    };
-    (0..length).map(|column| width(column).unwrap_or_default()).collect()
-}
-
-fn longest(rows: &[Vec<Cell>]) -> usize {
-    let widths = widths(rows);
-    widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1)
-}
-
-fn table(rows: &[Vec<Cell>], look: Look) -> String {
-    let widths = widths(rows);
-    let mut out = String::new();
-    for row in rows {
-        for (column, (mark, text)) in row.iter().enumerate() {
-            let blanks = widths[column].saturating_sub(text.chars().count());
-            out.push_str(&look.paint.mark(*mark, &shown(text)));
-            // Nothing stands right of the last one.
-            if column + 1 < row.len() {
-                out.push_str(&" ".repeat(blanks));
-                out.push_str(GAP);
-            }
-        }
-        out.push('\n');
-    }
-    out
 }

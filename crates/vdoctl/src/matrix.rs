@@ -1,0 +1,250 @@
+//! A compatibility matrix without a cluster: its rows, which release fits, and what stands in the way of the others. Pure.
+
+use serde::Serialize;
+use vdo_compat::{
+    Channel, Cluster, Driver, Grade, KubernetesVersion, Matrix, Misfit, Release, Request, Row, Selection,
+    Vcenter, VsphereVersion, explain, misfit, select,
+};
+
+use crate::look::{Look, Mark};
+use crate::page::Page;
+use crate::table::{Cell, table};
+
+/// What is asked of a matrix.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The API server.
+    pub kubernetes: KubernetesVersion,
+    /// Every vCenter.
+    pub vsphere: Vec<VsphereVersion>,
+    /// For which drivers.
+    pub drivers: Vec<Driver>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Where the rows came from.
+    pub matrix: String,
+    /// The API server that was asked about.
+    pub kubernetes: KubernetesVersion,
+    /// The vCenters that were asked about.
+    pub vsphere: Vec<VsphereVersion>,
+    /// Whether a release fits for each driver.
+    pub fits: bool,
+    /// One for each driver that was asked about.
+    pub drivers: Vec<DriverAnswer>,
+}
+
+/// The answer for one driver.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriverAnswer {
+    /// Which one.
+    pub driver: Driver,
+    /// What would be installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Release>,
+    /// The choice in the words of the condition `CompatibilityResolved`.
+    pub message: String,
+    /// Every release of the matrix, newest first.
+    pub releases: Vec<ReleaseAnswer>,
+}
+
+/// The answer for one release.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseAnswer {
+    /// Which one.
+    pub release: Release,
+    /// Whether it fits.
+    pub fits: bool,
+    /// What stands in its way first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What its row says about a cluster like this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cautions: Vec<String>,
+}
+
+/// Which release of each driver fits, as the operators choose where nothing is installed.
+pub fn explanation(name: &str, matrix: &Matrix, asked: &Asked) -> Explanation {
+    let named =
+        |(at, version): (usize, &VsphereVersion)| Vcenter { name: (at + 1).to_string(), version: *version };
+    let cluster = Cluster {
+        kubernetes: asked.kubernetes,
+        vcenters: asked.vsphere.iter().enumerate().map(named).collect(),
+    };
+    let drivers: Vec<DriverAnswer> =
+        asked.drivers.iter().map(|driver| answer(matrix, *driver, &cluster)).collect();
+    Explanation {
+        matrix: name.to_owned(),
+        kubernetes: asked.kubernetes,
+        vsphere: asked.vsphere.clone(),
+        fits: drivers.iter().all(|it| it.chosen.is_some()),
+        drivers,
+    }
+}
+
+fn answer(matrix: &Matrix, driver: Driver, cluster: &Cluster) -> DriverAnswer {
+    let selection = select(matrix, driver, cluster, &Request::default());
+    let chosen = match &selection {
+        Selection::Chosen(chosen) => Some(chosen.release()),
+        Selection::NoMatch(_) => None,
+    };
+    let releases = newest_first(matrix, driver).into_iter().map(|row| {
+        let misfit: Option<Misfit> = misfit(row, cluster, Channel::default());
+        ReleaseAnswer {
+            release: row.release,
+            fits: misfit.is_none(),
+            cautions: if misfit.is_none() { cautions(row, cluster) } else { Vec::new() },
+            why: misfit.as_ref().map(explain::misfit),
+        }
+    });
+    DriverAnswer { driver, chosen, message: explain::selection(&selection), releases: releases.collect() }
+}
+
+fn cautions(row: &Row, cluster: &Cluster) -> Vec<String> {
+    let concerns = |vcenter: &Vcenter, caution: &vdo_compat::Caution| {
+        caution.kubernetes.holds(&cluster.kubernetes) && caution.vsphere.holds(&vcenter.version)
+    };
+    let all = row.marks.cautions.iter();
+    let these = all.filter(|caution| cluster.vcenters.iter().any(|vcenter| concerns(vcenter, caution)));
+    these.map(|caution| caution.text.clone()).collect()
+}
+
+fn newest_first(matrix: &Matrix, driver: Driver) -> Vec<&Row> {
+    let mut rows: Vec<&Row> = matrix.rows_of(driver).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.release));
+    rows
+}
+
+/// Draws the answer: the choice of each driver, then every release with what stands in its way.
+pub fn draw(answer: &Explanation, look: Look) -> String {
+    let mut parts = Vec::new();
+    for driver in &answer.drivers {
+        let mut page = Page::new(look);
+        let mark = if driver.chosen.is_some() { Mark::Good } else { Mark::Bad };
+        page.item(mark, &format!("{}: ", driver.driver), &driver.message);
+        page.gap();
+        let rows: Vec<Vec<Cell>> = driver.releases.iter().map(|row| line(row, driver.chosen)).collect();
+        let head = ["RELEASE", "FITS", "WHY"].map(|name| (Mark::Head, name.to_owned()));
+        let rows = [vec![head.to_vec()], rows].concat();
+        parts.push(format!("{}{}", page.text(), table(&rows, look)));
+    }
+    parts.join("\n")
+}
+
+fn line(row: &ReleaseAnswer, chosen: Option<Release>) -> Vec<Cell> {
+    let (mark, fits) = match (row.fits, chosen == Some(row.release)) {
+        (_, true) => (Mark::Good, "chosen"),
+        (true, false) => (Mark::None, "yes"),
+        (false, false) => (Mark::Bad, "no"),
+    };
+    let why = row.why.clone().unwrap_or_else(|| row.cautions.join("; "));
+    let why = if why.is_empty() { "-".to_owned() } else { why };
+    vec![(Mark::None, row.release.to_string()), (mark, fits.to_owned()), (Mark::None, why)]
+}
+
+/// Draws the rows of a matrix, the newest release of each driver first.
+pub fn rows(matrix: &Matrix, look: Look) -> String {
+    let head = ["DRIVER", "RELEASE", "KUBERNETES", "VSPHERE", "GROUND", "MARKS"];
+    let mut all: Vec<Vec<Cell>> = vec![head.iter().map(|name| (Mark::Head, (*name).to_owned())).collect()];
+    for driver in [Driver::Cpi, Driver::Csi] {
+        all.extend(newest_first(matrix, driver).into_iter().map(|row| {
+            let cells = [
+                driver.to_string(),
+                row.release.to_string(),
+                row.kubernetes.to_string(),
+                row.vsphere.to_string(),
+                ground(row),
+                marks(row),
+            ];
+            cells.into_iter().map(|text| (Mark::None, text)).collect()
+        }));
+    }
+    table(&all, look)
+}
+
+/// How well the weaker of the two ranges is founded.
+fn ground(row: &Row) -> String {
+    let grade = row.evidence.kubernetes.grade.min(row.evidence.vsphere.grade);
+    let word = match grade {
+        Grade::Stated => "stated",
+        Grade::Inferred => "inferred",
+        Grade::Documented => "documented",
+        Grade::Tested => "tested",
+    };
+    word.to_owned()
+}
+
+fn marks(row: &Row) -> String {
+    let mut marks = Vec::new();
+    if row.marks.channel == Channel::Candidate {
+        marks.push("candidate".to_owned());
+    }
+    if let Some(reason) = &row.marks.known_bad {
+        marks.push(format!("known to be bad: {reason}"));
+    }
+    if let Some(day) = &row.marks.end_of_support {
+        marks.push(format!("supported until {day}"));
+    }
+    if marks.is_empty() { "-".to_owned() } else { marks.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use vdo_compat::builtin;
+
+    use super::*;
+
+    fn ask(kubernetes: &str, vsphere: &[&str]) -> Explanation {
+        let asked = Asked {
+            kubernetes: kubernetes.parse().unwrap(),
+            vsphere: vsphere.iter().map(|text| text.parse().unwrap()).collect(),
+            drivers: vec![Driver::Cpi, Driver::Csi],
+        };
+        explanation("built in", builtin::matrix(), &asked)
+    }
+
+    #[test]
+    fn each_release_is_listed_with_what_stands_in_its_way() {
+        let answer = ask("1.34.1", &["8.0.3", "7.0.3"]);
+        assert!(answer.fits);
+        let csi = &answer.drivers[1];
+        assert_eq!(csi.chosen.unwrap().to_string(), "3.8.0");
+        assert_eq!(csi.releases.len(), builtin::matrix().rows_of(Driver::Csi).count());
+        let of = |release: &str| csi.releases.iter().find(|row| row.release.to_string() == release).unwrap();
+        assert!(of("3.8.0").fits && of("3.8.0").cautions[0].contains("FIPS"), "{:?}", of("3.8.0"));
+        assert_eq!(
+            of("3.5.1").why.as_deref(),
+            Some("CSI 3.5.1 needs Kubernetes 1.31 to 1.33, the cluster runs 1.34.1")
+        );
+        let text = draw(&answer, Look::plain(80));
+        assert!(text.contains("\n3.8.0    chosen  "), "{text}");
+        assert!(text.contains("\n1.34.0   chosen  -\n"), "{text}");
+    }
+
+    #[test]
+    fn where_nothing_fits_the_answer_is_no_in_the_words_of_the_condition() {
+        let answer = ask("1.30.1", &["9.0.0"]);
+        assert!(!answer.fits);
+        assert!(
+            answer.drivers[1].message.starts_with("no CSI release fits: nearest row CSI 3."),
+            "{answer:?}"
+        );
+        assert!(!draw(&answer, Look::plain(80)).contains("chosen"));
+    }
+
+    #[test]
+    fn the_rows_are_shown_with_their_ground() {
+        let text = rows(builtin::matrix(), Look::plain(80));
+        assert_eq!(text.lines().count(), builtin::matrix().rows.len() + 1);
+        assert!(
+            text.lines().nth(1).unwrap().starts_with("CPI     1.37.0   1.37 to 1.38  6.7.3 or newer"),
+            "{text}"
+        );
+        assert!(text.contains("\nCSI     3.3.1    1.28 to 1.30  7.0 to 8.0"), "{text}");
+    }
+}
