@@ -45,12 +45,14 @@ pub fn fits(driver: Driver) -> String {
     text
 }
 
-/// What is said where a release fits with a caution.
+/// What is said where a release fits with a caution. Releases of one line may share theirs.
 pub fn cautions(driver: Driver) -> String {
-    let of = |row: &Row| {
-        row.marks.cautions.iter().map(|caution| format!("- {}.\n", caution.text)).collect::<String>()
-    };
-    rows(driver).map(of).collect()
+    let mut lines: Vec<String> = rows(driver)
+        .flat_map(|row| &row.marks.cautions)
+        .map(|caution| format!("- {}.\n", caution.text))
+        .collect();
+    lines.dedup();
+    lines.concat()
 }
 
 /// The vSphere that a release runs with on this Kubernetes: `7.0 to 9.0`, with a star where that comes with a caution.
