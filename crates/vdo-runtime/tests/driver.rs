@@ -444,6 +444,17 @@ async fn nodes_that_come_and_go_where_a_driver_works_are_told_of_seldom_and_what
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_replica_has_nothing_to_say_while_it_may_do_nothing() {
+    let bed = Bed::new().await;
+    bed.install().await;
+    let before = bed.stored();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let until = vdo_runtime::clock::monotonic() + Duration::from_secs(5);
+    bed.driver.pass(Standing { licence: Licence::Quarantined { until } }).await.unwrap();
+    assert_eq!(bed.stored(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_somebody_changed_is_put_back_with_a_word_on_what_and_who() {
     let bed = Bed::new().await;
     bed.install().await;
