@@ -30,18 +30,22 @@ pub fn programs() -> PathBuf {
     std::env::var_os("VDO_BIN").map_or_else(|| checkout("target/debug"), PathBuf::from)
 }
 
-/// Installs the chart as a user does and waits until its pods are ready.
-pub fn install_chart(bed: &Bed, values: &[&str]) {
+/// Makes the operators of this build known to the bed as the images of the chart.
+fn add_own_images(bed: &Bed) {
     add_operator_images(bed, VERSION, &|name| programs().join(name))
         .unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// Installs the chart as a user does and waits until its pods are ready.
+pub fn install_chart(bed: &Bed, values: &[&str]) {
+    add_own_images(bed);
     let chart = built_chart(bed).unwrap_or_else(|error| panic!("{error:#}"));
     upgrade_chart(bed, &chart, values);
 }
 
 /// Installs the chart as `make deploy-k8s-cluster` does.
 pub fn deploy(bed: &Bed) {
-    add_operator_images(bed, VERSION, &|name| programs().join(name))
-        .unwrap_or_else(|error| panic!("{error:#}"));
+    add_own_images(bed);
     let mut deploy = Command::new(checkout("hack/deploy"));
     deploy.arg("cluster").env("KUBECONFIG", bed.kubeconfig()).env("HOME", bed.path("tmp"));
     // Its helm, and not another one of this machine.

@@ -3,10 +3,10 @@
 //! Start with [`args`] (what can be asked, and [`called`]: under which name) and [`run`](run::run). [`render`] shows
 //! offline what an operator would apply. [`connect`] finds a cluster, [`observe`] reads it, [`seen`] sums it up, [`next`]
 //! says what to do, [`screen`] draws it and [`watch`] keeps it current; [`nodes`] is the same for each node, and
-//! [`plan`] says what the operators would change. [`explain`] looks a reason up, [`matrix`] says offline which release fits, [`release`] lets go of what no operator is
-//! left to finish, [`completion`] is for shells.
-//! [`look`], [`page`], [`table`], [`terminal`] and [`progress`] are how answers are shown, [`bundle`] reads the objects of a file,
-//! [`yaml`] reads and writes YAML.
+//! [`plan`] says what the operators would change. [`explain`] looks a reason up, [`matrix`] says offline which release
+//! fits, [`release`] lets go of what no operator is left to finish, [`completion`] is for shells.
+//! [`look`], [`page`], [`table`], [`terminal`] and [`progress`] are how answers are shown, [`bundle`] reads the objects of a
+//! file, [`yaml`] reads and writes YAML.
 //!
 //! **Invariant:** no rule of its own: what is rendered, chosen or explained comes from the libraries that the
 //! operators run. Writes nothing to a cluster but for [`release`], which has to be meant, and prints what a Secret holds only when asked to.

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 use vdo_compat::{
-    Channel, Cluster, Driver, Grade, KubernetesVersion, Matrix, Misfit, Release, Request, Row, Selection,
-    Vcenter, VsphereVersion, explain, misfit, select,
+    Channel, Cluster, Driver, Grade, KubernetesVersion, Matrix, Release, Request, Row, Selection, Vcenter,
+    VsphereVersion, explain, misfit, select,
 };
 
 use crate::look::{Look, Mark};
 use crate::page::Page;
-use crate::table::{Cell, table};
+use crate::table::{Cell, NOTHING, head, table};
 
 /// What is asked of a matrix.
 #[derive(Clone, Debug)]
@@ -94,24 +94,24 @@ fn answer(matrix: &Matrix, driver: Driver, cluster: &Cluster) -> DriverAnswer {
         Selection::NoMatch(_) => None,
     };
     let releases = newest_first(matrix, driver).into_iter().map(|row| {
-        let misfit: Option<Misfit> = misfit(row, cluster, Channel::default());
+        let misfit = misfit(row, cluster, Channel::default());
         ReleaseAnswer {
             release: row.release,
             fits: misfit.is_none(),
-            cautions: if misfit.is_none() { cautions(row, cluster) } else { Vec::new() },
+            cautions: if misfit.is_none() { cautions(matrix, row, cluster) } else { Vec::new() },
             why: misfit.as_ref().map(explain::misfit),
         }
     });
     DriverAnswer { driver, chosen, message: explain::selection(&selection), releases: releases.collect() }
 }
 
-fn cautions(row: &Row, cluster: &Cluster) -> Vec<String> {
-    let concerns = |vcenter: &Vcenter, caution: &vdo_compat::Caution| {
-        caution.kubernetes.holds(&cluster.kubernetes) && caution.vsphere.holds(&vcenter.version)
-    };
-    let all = row.marks.cautions.iter();
-    let these = all.filter(|caution| cluster.vcenters.iter().any(|vcenter| concerns(vcenter, caution)));
-    these.map(|caution| caution.text.clone()).collect()
+/// What would be said if this release were asked for.
+fn cautions(matrix: &Matrix, row: &Row, cluster: &Cluster) -> Vec<String> {
+    let request = Request { pin: Some(row.release.into()), ..Request::default() };
+    match select(matrix, row.driver, cluster, &request) {
+        Selection::Chosen(chosen) => chosen.cautions,
+        Selection::NoMatch(_) => Vec::new(),
+    }
 }
 
 fn newest_first(matrix: &Matrix, driver: Driver) -> Vec<&Row> {
@@ -129,8 +129,7 @@ pub fn draw(answer: &Explanation, look: Look) -> String {
         page.item(mark, &format!("{}: ", driver.driver), &driver.message);
         page.gap();
         let rows: Vec<Vec<Cell>> = driver.releases.iter().map(|row| line(row, driver.chosen)).collect();
-        let head = ["RELEASE", "FITS", "WHY"].map(|name| (Mark::Head, name.to_owned()));
-        let rows = [vec![head.to_vec()], rows].concat();
+        let rows = [vec![head(&["RELEASE", "FITS", "WHY"])], rows].concat();
         parts.push(format!("{}{}", page.text(), table(&rows, look)));
     }
     parts.join("\n")
@@ -143,14 +142,13 @@ fn line(row: &ReleaseAnswer, chosen: Option<Release>) -> Vec<Cell> {
         (false, false) => (Mark::Bad, "no"),
     };
     let why = row.why.clone().unwrap_or_else(|| row.cautions.join("; "));
-    let why = if why.is_empty() { "-".to_owned() } else { why };
+    let why = if why.is_empty() { NOTHING.to_owned() } else { why };
     vec![(Mark::None, row.release.to_string()), (mark, fits.to_owned()), (Mark::None, why)]
 }
 
 /// Draws the rows of a matrix, the newest release of each driver first.
 pub fn rows(matrix: &Matrix, look: Look) -> String {
-    let head = ["DRIVER", "RELEASE", "KUBERNETES", "VSPHERE", "GROUND", "MARKS"];
-    let mut all: Vec<Vec<Cell>> = vec![head.iter().map(|name| (Mark::Head, (*name).to_owned())).collect()];
+    let mut all = vec![head(&["DRIVER", "RELEASE", "KUBERNETES", "VSPHERE", "GROUND", "MARKS"])];
     for driver in [Driver::Cpi, Driver::Csi] {
         all.extend(newest_first(matrix, driver).into_iter().map(|row| {
             let cells = [
@@ -190,7 +188,7 @@ fn marks(row: &Row) -> String {
     if let Some(day) = &row.marks.end_of_support {
         marks.push(format!("supported until {day}"));
     }
-    if marks.is_empty() { "-".to_owned() } else { marks.join("; ") }
+    if marks.is_empty() { NOTHING.to_owned() } else { marks.join("; ") }
 }
 
 #[cfg(test)]

@@ -3,11 +3,18 @@
 use crate::look::{Look, Mark};
 use crate::page::shown;
 
+/// Where nothing is to be said.
+pub const NOTHING: &str = "-";
 /// Between two columns.
 const GAP: &str = "  ";
 
 /// A text, and what it says by its colour.
 pub type Cell = (Mark, String);
+
+/// The names of the columns.
+pub fn head(names: &[&str]) -> Vec<Cell> {
+    names.iter().map(|name| (Mark::Head, (*name).to_owned())).collect()
+}
 
 /// How wide each column is.
 fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {

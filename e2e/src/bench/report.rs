@@ -150,7 +150,7 @@ fn megabytes(bytes: u64) -> f64 {
 
 fn drawing(all: &[Measured], original: &ByNodes, budgets: &Budgets) -> Result<String> {
     let nodes = |nodes: usize| -> Result<f64> { Ok(f64::from(u32::try_from(nodes)?)) };
-    let most = nodes(NODES.iter().copied().max().unwrap_or_default())?;
+    let most = NODES.iter().copied().max().unwrap_or_default();
     let mut panels = Vec::new();
     for figure in INSTALL {
         let ours = all
@@ -158,19 +158,15 @@ fn drawing(all: &[Measured], original: &ByNodes, budgets: &Budgets) -> Result<St
             .map(|of| Ok((nodes(of.nodes)?, of.figures.get(figure.name).copied().unwrap_or_default())));
         let theirs = original.iter().filter_map(|(at, of)| Some((*at, *of.get(figure.name)?)));
         let theirs = theirs.map(|(at, value)| Ok((nodes(at)?, value)));
-        let mut budget = Vec::new();
-        for step in budgets.steps(figure.name)? {
-            // The step before it ends where this one begins.
-            let last = budget.last().map(|(_, most)| (nodes(step.from_nodes), *most));
-            if let Some((at, most)) = last {
-                budget.push((at?, most));
-            }
-            budget.push((nodes(step.from_nodes)?, step.most));
-        }
-        budget.extend(budget.last().map(|(_, value)| (most, *value)));
+        let steps = budgets.steps(figure.name)?;
+        // Each step ends where the next one begins.
+        let ends = steps.iter().skip(1).map(|step| step.from_nodes).chain([most]);
+        let budget =
+            steps.iter().zip(ends).flat_map(|(step, end)| [(step.from_nodes, step.most), (end, step.most)]);
+        let budget = budget.map(|(at, value)| Ok((nodes(at)?, value)));
         let mut lines = vec![
             ("VDO".to_owned(), ours.collect::<Result<Vec<_>>>()?),
-            ("budget".to_owned(), budget),
+            ("budget".to_owned(), budget.collect::<Result<Vec<_>>>()?),
             ("the original".to_owned(), theirs.collect::<Result<Vec<_>>>()?),
         ];
         lines.retain(|(_, points)| !points.is_empty());

@@ -2,9 +2,11 @@
 //! answers.
 
 use vdo_compat::{
-    Channel, Cluster, Driver, KubernetesVersion, Request, Row, Selection, Vcenter, VsphereVersion, builtin,
-    misfit, select,
+    Chosen, Cluster, Driver, KubernetesVersion, Pin, Release, Request, Row, Selection, Vcenter,
+    VsphereVersion, builtin, select,
 };
+
+use crate::images::rows;
 
 /// The API servers of the tables: minors of Kubernetes 1.
 const KUBERNETES: std::ops::RangeInclusive<u32> = 26..=38;
@@ -25,11 +27,8 @@ pub fn chosen(driver: Driver) -> String {
     let mut text = head("Kubernetes", VSPHERE.iter().map(|(name, _)| format!("vSphere {name}")));
     for minor in KUBERNETES {
         let cells = VSPHERE.iter().map(|(_, vsphere)| {
-            match select(builtin::matrix(), driver, &cluster(minor, vsphere), &Request::default()) {
-                Selection::Chosen(chosen) if chosen.cautions.is_empty() => chosen.release().to_string(),
-                Selection::Chosen(chosen) => format!("{} *", chosen.release()),
-                Selection::NoMatch(_) => "–".to_owned(),
-            }
+            let chosen = choice(driver, minor, vsphere, None);
+            chosen.map_or("–".to_owned(), |it| format!("{}{}", it.release(), star(!it.cautions.is_empty())))
         });
         text.push_str(&line(&format!("1.{minor}"), cells));
     }
@@ -57,40 +56,33 @@ pub fn cautions(driver: Driver) -> String {
 
 /// The vSphere that a release runs with on this Kubernetes: `7.0 to 9.0`, with a star where that comes with a caution.
 fn with(row: &Row, minor: u32) -> String {
-    let fits: Vec<bool> = VSPHERE
-        .iter()
-        .map(|(_, vsphere)| misfit(row, &cluster(minor, vsphere), Channel::Stable).is_none())
-        .collect();
-    let names: Vec<&str> =
-        VSPHERE.iter().zip(&fits).filter(|(_, fits)| **fits).map(|((name, _), _)| *name).collect();
-    let (Some(first), Some(last)) = (names.first(), names.last()) else { return "–".to_owned() };
-    let warned = VSPHERE
-        .iter()
-        .zip(&fits)
-        .filter(|(_, fits)| **fits)
-        .any(|((_, vsphere), _)| warned(row, minor, vsphere));
-    let star = if warned { " *" } else { "" };
+    let fits = VSPHERE.iter().filter_map(|(name, vsphere)| {
+        let chosen = choice(row.driver, minor, vsphere, Some(row.release))?;
+        Some((*name, !chosen.cautions.is_empty()))
+    });
+    let fits: Vec<(&str, bool)> = fits.collect();
+    let (Some((first, _)), Some((last, _))) = (fits.first(), fits.last()) else { return "–".to_owned() };
+    let star = star(fits.iter().any(|(_, warned)| *warned));
     if first == last { format!("{first}{star}") } else { format!("{first} to {last}{star}") }
 }
 
-fn warned(row: &Row, minor: u32, vsphere: &str) -> bool {
-    let cluster = cluster(minor, vsphere);
-    let concerns = |vcenter: &Vcenter| {
-        row.marks.cautions.iter().any(|caution| {
-            caution.kubernetes.holds(&cluster.kubernetes) && caution.vsphere.holds(&vcenter.version)
-        })
-    };
-    cluster.vcenters.iter().any(concerns)
+fn star(warned: bool) -> &'static str {
+    if warned { " *" } else { "" }
+}
+
+/// What selection chooses there where nothing is installed, and the VDOConfig names this release or none.
+fn choice(driver: Driver, minor: u32, vsphere: &str, release: Option<Release>) -> Option<Box<Chosen>> {
+    let request = Request { pin: release.map(Pin::from), ..Request::default() };
+    match select(builtin::matrix(), driver, &cluster(minor, vsphere), &request) {
+        Selection::Chosen(chosen) => Some(chosen),
+        Selection::NoMatch(_) => None,
+    }
 }
 
 fn cluster(minor: u32, vsphere: &str) -> Cluster {
     let kubernetes: KubernetesVersion = format!("1.{minor}.0").parse().expect("a version made of numbers");
     let version: VsphereVersion = vsphere.parse().expect("a version made of numbers");
     Cluster { kubernetes, vcenters: vec![Vcenter { name: "vcenter".to_owned(), version }] }
-}
-
-fn rows(driver: Driver) -> impl Iterator<Item = &'static Row> {
-    builtin::matrix().rows.iter().rev().filter(move |row| row.driver == driver)
 }
 
 fn head(first: &str, rest: impl Iterator<Item = String>) -> String {
@@ -104,6 +96,8 @@ fn line(first: &str, rest: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use vdo_compat::{Channel, misfit};
+
     use super::*;
 
     fn cell(table: &str, row: &str, column: usize) -> String {

@@ -95,7 +95,8 @@ pub fn list() -> String {
     format!("```text\n{}\n```\n", all.join("\n"))
 }
 
-fn rows(driver: Driver) -> impl Iterator<Item = &'static Row> {
+/// The rows of one driver, newest release first.
+pub fn rows(driver: Driver) -> impl Iterator<Item = &'static Row> {
     builtin::matrix().rows.iter().rev().filter(move |row| row.driver == driver)
 }
 

@@ -3,7 +3,7 @@
 use crate::look::{Look, Mark};
 use crate::nodes::{FindingReport, NodeReport, NodesReport, Provider};
 use crate::page::Page;
-use crate::table::{Cell, longest, table};
+use crate::table::{Cell, NOTHING, head, longest, table};
 
 /// How much is shown of each node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +13,6 @@ pub enum Columns {
     /// Addresses and identities, too.
     Wide,
 }
-
-/// Where nothing is to be said.
-const NOTHING: &str = "-";
 
 /// Draws the list. A row is never broken; where it would be too long, the first finding stands for all of them. What
 /// stands below keeps to the width.
@@ -38,7 +35,7 @@ pub fn draw(report: &NodesReport, columns: Columns, look: Look) -> String {
             "FINDING",
         ],
     };
-    let mut rows: Vec<Vec<Cell>> = vec![names.iter().map(|name| (Mark::Head, (*name).to_owned())).collect()];
+    let mut rows: Vec<Vec<Cell>> = vec![head(names)];
     rows.extend(report.nodes.iter().map(|node| match columns {
         Columns::Usual => usual(node),
         Columns::Wide => wide(node),
