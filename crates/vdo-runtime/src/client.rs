@@ -143,6 +143,11 @@ impl Cluster {
         self.served.outdated(self, kind).await
     }
 
+    /// What is known of our kinds is read anew before the next status is written.
+    pub(crate) fn doubt_crds(&self) {
+        self.served.doubt();
+    }
+
     /// Waits for a read, no longer than [`READ_DEADLINE`].
     pub async fn read<T>(
         &self,

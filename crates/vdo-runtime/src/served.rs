@@ -19,7 +19,7 @@ use crate::watch::lock;
 
 /// How long a description counts: less than the longest time between two passes, so that each of those asks anew.
 const AGE: Duration = LONGEST.saturating_sub(Duration::from_secs(30));
-/// How soon one that could not be read is asked for again.
+/// How soon one that could not be read, or does not describe all of our kinds, is asked for again.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The latest description.
@@ -46,6 +46,11 @@ impl Served {
         lock(&self.0).outdated.get(kind).cloned()
     }
 
+    /// A status was refused, perhaps for a field: a server describes a CRD some time after it serves it.
+    pub(crate) fn doubt(&self) {
+        lock(&self.0).due = None;
+    }
+
     /// Reads the description if it is time to.
     pub(crate) async fn fetch(&self, cluster: &Cluster) {
         if lock(&self.0).due.is_some_and(|due| due > monotonic()) {
@@ -60,10 +65,13 @@ impl Served {
             state.due = Some(monotonic() + AGAIN);
             return;
         };
-        state.due = Some(monotonic() + AGE);
         let (mut outdated, mut lacking) = (BTreeMap::new(), BTreeSet::new());
+        let mut age = AGE;
         for (kind, wanted) in WANTED.iter() {
-            let Some(schema) = described(&answer, kind) else { continue };
+            let Some(schema) = described(&answer, kind) else {
+                age = AGAIN;
+                continue;
+            };
             let before = lacking.len();
             compare(kind, wanted, schema, &mut lacking);
             if lacking.len() > before {
@@ -81,7 +89,7 @@ impl Served {
                 ),
             }
         }
-        (state.outdated, state.lacking) = (outdated, lacking);
+        *state = State { due: Some(monotonic() + age), outdated, lacking };
     }
 }
 

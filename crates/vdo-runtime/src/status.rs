@@ -100,7 +100,14 @@ where
         field_validation: Some(ValidationDirective::Strict),
         dry_run: false,
     };
-    cluster.write(built(path.patch_subresource("status", &name, &params, &Patch::Apply(&body)))?).await
+    let written =
+        cluster.write(built(path.patch_subresource("status", &name, &params, &Patch::Apply(&body)))?).await;
+    // A field that is not known is refused as a failure of the server without a reason.
+    written.inspect_err(|fault| {
+        if matches!(fault, KubeFault::Invalid { .. } | KubeFault::Other { .. }) {
+            cluster.doubt_crds();
+        }
+    })
 }
 
 /// Puts a finalizer on an object, or answers `Conflict` if `seen` is not the version that is stored.

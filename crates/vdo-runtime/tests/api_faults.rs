@@ -344,6 +344,31 @@ async fn a_field_that_the_crd_does_not_know_is_left_out_and_steady_state_writes_
 }
 
 #[tokio::test(start_paused = true)]
+async fn crds_that_are_described_later_than_served_are_compared_as_soon_as_a_status_is_refused() {
+    // Not there yet, without our kinds yet, or of the CRD before.
+    for early in [|| None, || Some(json!({})), || Some(description(|| false))] {
+        let api = Api::new();
+        api.put(CONFIG, config());
+        let mut refusals = 0;
+        api.script(move |seen| {
+            if seen.path.starts_with("/openapi") {
+                return Some(match refusals {
+                    0 => early().map_or(Reply::Refuse(404, "not found"), |it| Reply::Answer(200, it)),
+                    _ => Reply::Answer(200, description(|| true)),
+                });
+            }
+            let unknown = seen.path == STATUS && !seen.body["status"]["cpi"]["observedGeneration"].is_null();
+            if !unknown {
+                return discovery(seen);
+            }
+            refusals += 1;
+            Some(Reply::Refuse(500, ".status.cpi.observedGeneration: field not declared in schema"))
+        });
+        beside(&api, is_installed(&api, 30 * SECOND)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn crds_that_cannot_be_compared_hold_nothing_up() {
     for reply in [|| Reply::Refuse(403, "forbidden"), || Reply::Page(200), || Reply::Answer(200, json!({}))] {
         let api = Api::new();
