@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use k8s_openapi::api::storage::v1::CSINode;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, ResourceExt};
 use vdo_api::names::{CLUSTER_ID_CONFIG_MAP, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, KUBE_SYSTEM};
@@ -16,7 +15,7 @@ use vdo_plan::vcenter::VcenterFacts;
 use vdo_plan::{ObjectRef, Reading};
 use vdo_runtime::clock::{Monotonic, monotonic};
 use vdo_runtime::driver::bearers::{Born, bearers, born, pods};
-use vdo_runtime::node::{SlimNode, node_row};
+use vdo_runtime::node::{SlimCsiNode, SlimNode, node_row};
 use vdo_runtime::own::{Extra, OwnObjects, Owner};
 use vdo_runtime::rows::{LeaseRow, PodRow, Renewal, SlimPod, WorkloadRow};
 use vdo_runtime::vcenters::VcenterWatches;
@@ -99,9 +98,12 @@ impl Watched {
             nodes: watches.watch("nodes", Api::<SlimNode>::all(client()), Selector::all(), |node| {
                 Some(node_row(node).control_plane)
             }),
-            registered: watches.watch("csinodes", Api::<CSINode>::all(client()), Selector::all(), |node| {
-                node.spec.drivers.iter().any(|driver| driver.name == CSI_DRIVER_NAME).then_some(())
-            }),
+            registered: watches.watch(
+                "csinodes",
+                Api::<SlimCsiNode>::all(client()),
+                Selector::all(),
+                |node| node.has(CSI_DRIVER_NAME).then_some(()),
+            ),
             drivers_cluster_id: watches.watch(
                 "the driver's own cluster id",
                 Api::<ConfigMap>::namespaced(client(), CSI_NAMESPACE),

@@ -239,6 +239,6 @@ vdo_api::reasons! {
     WAITS_FOR_CLOUD_PROVIDER = "WaitsForCloudProvider" {
         "A node carries the taint that a cloud provider takes off.",
         "Only pods that tolerate the taint run there.",
-        "Wait for CPIReady; if no cloud provider is wanted, set spec.cloudProvider.",
+        "Wait for CPIReady; if the VDOConfig has no spec.cloudProvider, set it.",
     }
 }

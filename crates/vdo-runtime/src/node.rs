@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::storage::v1::CSINode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, ResourceExt};
 use serde::Deserialize;
@@ -73,6 +74,36 @@ struct NodeInfo {
 }
 
 slim_resource!(SlimNode, Node, kube::core::ClusterResourceScope);
+
+/// A CSINode of which only the names of the drivers are decoded.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SlimCsiNode {
+    #[serde(deserialize_with = "metadata")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: CsiNodeSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct CsiNodeSpec {
+    drivers: Option<Vec<NodeDriver>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeDriver {
+    name: Box<str>,
+}
+
+slim_resource!(SlimCsiNode, CSINode, kube::core::ClusterResourceScope);
+
+impl SlimCsiNode {
+    /// Whether a driver of this name is registered on the node.
+    pub fn has(&self, driver: &str) -> bool {
+        self.spec.drivers.iter().flatten().any(|it| &*it.name == driver)
+    }
+}
 
 /// What is kept of a Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +209,17 @@ mod tests {
         );
         full["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:05:00Z".into();
         assert_eq!(row(&full), seen, "a heartbeat wakes nobody");
+    }
+
+    #[test]
+    fn a_csi_node_has_the_drivers_that_are_registered_on_it() {
+        let has = |drivers: serde_json::Value| {
+            let object = json!({"metadata": {"name": "w-1"}, "spec": {"drivers": drivers}});
+            serde_json::from_value::<SlimCsiNode>(object).unwrap().has("csi.example.com")
+        };
+        let driver = |name: &str| json!({"name": name, "nodeID": "42", "topologyKeys": ["zone"]});
+        assert!(has(json!([driver("other"), driver("csi.example.com")])));
+        assert!(!has(json!([driver("other")])) && !has(json!([])) && !has(json!(null)));
     }
 
     #[test]

@@ -99,16 +99,18 @@ pub fn measure(bed: &Bed, nodes: usize) -> Result<Measured> {
     })
 }
 
-/// Waits until both drivers work, and looks seldom: each look is a program that takes the time of what is measured.
+/// Waits until both drivers work and the cloud provider is through with the nodes, and looks seldom: each look is a program
+/// that takes the time of what is measured.
 fn await_ready(bed: &Bed, within: Duration) -> Result<()> {
     let begin = Instant::now();
     loop {
         rest(SETTLES);
         let said = condition(bed, "vdo", CONFIG, "Ready")?;
-        if said.status == "True" {
+        let nodes = bed.get(&["vdo", CONFIG, "-n", NAMESPACE])?["status"]["nodes"].take();
+        if said.status == "True" && nodes["initialised"] == nodes["expected"] {
             return Ok(());
         }
-        ensure!(begin.elapsed() <= within, "not Ready after {within:?}: {said:?}");
+        ensure!(begin.elapsed() <= within, "not Ready after {within:?}: {said:?}, nodes {nodes}");
     }
 }
 

@@ -49,7 +49,7 @@ vdo_api::reasons! {
     REVISION_REFUSED = "RevisionRefused" {
         "This revision was rolled back because it did not work.",
         "The revision before it keeps running.",
-        "Mend what the message says, then change the VDOConfig; each new generation is a new try.",
+        "Mend what the message says, then set the annotation vdo.vmware.com/retry-rollout of the VDOConfig to a new value; or pin another release.",
     }
     CPI_NOT_READY = "CPINotReady" {
         "The storage driver waits for the cloud provider.",

@@ -19,8 +19,9 @@ use crate::configs::compare_versions;
 use crate::fault::{KubeFault, Retry};
 use crate::wake::Wake;
 
-/// Objects per page of a list: a page is held up to three times while it is read.
-const PAGE: u32 = 250;
+/// Objects per page of a list: a page is held up to three times while it is read, and in a large cluster that is most of
+/// what an operator adds to its rows.
+const PAGE: u32 = 50;
 /// How long one page of a list may take.
 const PAGE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a list is relied on, with its jitter at most 281 s. A watch ends with it, so an event that got lost is made
