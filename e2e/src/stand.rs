@@ -333,16 +333,20 @@ pub struct Said {
 
 /// What an object's condition says.
 pub fn condition(bed: &Bed, kind: &str, name: &str, type_: &str) -> Result<Said> {
-    let object = bed.get(&[kind, name, "-n", NAMESPACE])?;
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let found = conditions.iter().find(|condition| condition["type"] == type_);
+    Ok(condition_of(&bed.get(&[kind, name, "-n", NAMESPACE])?, type_))
+}
+
+/// What a condition of this object says.
+pub fn condition_of(object: &Value, type_: &str) -> Said {
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == type_);
     let text = |key: &str| found.and_then(|c| c[key].as_str()).unwrap_or_default().to_owned();
-    Ok(Said {
+    Said {
         status: if found.is_some() { text("status") } else { "absent".to_owned() },
         reason: text("reason"),
         message: text("message"),
         generation: found.and_then(|c| c["observedGeneration"].as_i64()).unwrap_or_default(),
-    })
+    }
 }
 
 /// Waits until the condition has this status, and gives it. A failure shows what the operators printed.

@@ -14,8 +14,8 @@ use testbed::wait::eventually;
 use super::{Measured, asked, between, by_kind, count, ours, process, seconds};
 use crate::crd::{NAMESPACE, apply};
 use crate::stand::{
-    CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, condition, helm,
-    install_chart, matrix,
+    CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, condition_of,
+    helm, install_chart, matrix,
 };
 
 /// The DaemonSet of the cloud provider, whose pods are held back to see what waiting costs.
@@ -105,9 +105,10 @@ fn await_ready(bed: &Bed, within: Duration) -> Result<()> {
     let begin = Instant::now();
     loop {
         rest(SETTLES);
-        let said = condition(bed, "vdo", CONFIG, "Ready")?;
-        let nodes = bed.get(&["vdo", CONFIG, "-n", NAMESPACE])?["status"]["nodes"].take();
-        if said.status == "True" && nodes["initialised"] == nodes["expected"] {
+        let config = bed.get(&["vdo", CONFIG, "-n", NAMESPACE])?;
+        let (said, nodes) = (condition_of(&config, "Ready"), &config["status"]["nodes"]);
+        let is_through = nodes["expected"].is_u64() && nodes["initialised"] == nodes["expected"];
+        if said.status == "True" && is_through {
             return Ok(());
         }
         ensure!(begin.elapsed() <= within, "not Ready after {within:?}: {said:?}, nodes {nodes}");

@@ -32,6 +32,8 @@ const EVIDENCE: &str = "docs/evidence/crash.json";
 /// The rows of a whole sweep.
 const WORKLOADS: [&str; 6] = ["install", "upgrade", "rollback", "rotation", "drift", "teardown"];
 const OPERATORS: [&str; 3] = ["vdo-core", "cpi-operator", "csi-operator"];
+/// How the row of an undisturbed run ends; it has one only if it failed.
+const UNDISTURBED: &str = "/undisturbed";
 const PLACES: [&str; 3] = ["before", "after", "lost"];
 
 /// The git trees of what a result depends on, and what of it is not committed.
@@ -65,9 +67,12 @@ pub fn write(
         Value::Object(rows) if earlier["trees"] == Value::Object(trees.clone()) => rows.clone(),
         _ => Map::new(),
     };
+    let named = if wanted.case.is_empty() { "all" } else { "named cases" };
+    let sample = wanted.sample.as_deref().unwrap_or(named);
+    if sample == "all" {
+        forget_undisturbed(&mut results, report);
+    }
     for (name, row) in report {
-        let named = if wanted.case.is_empty() { "all" } else { "named cases" };
-        let sample = wanted.sample.as_deref().unwrap_or(named);
         // A sample that found nothing says less than the whole sweep that is there.
         if sample != "all"
             && row.failures.is_empty()
@@ -94,6 +99,16 @@ pub fn write(
     let mut text = serde_json::to_string_pretty(&evidence)?;
     text.push('\n');
     fs::write(&path, text).with_context(|| path.display().to_string())
+}
+
+/// A workload that is swept again for every operator makes its undisturbed runs again; those that failed before count no
+/// more.
+fn forget_undisturbed(results: &mut Map<String, Value>, report: &Report) {
+    let is_whole =
+        |workload: &str| OPERATORS.iter().all(|it| report.contains_key(&format!("{workload}/{it}")));
+    for workload in WORKLOADS.into_iter().filter(|workload| is_whole(workload)) {
+        results.retain(|name, _| !(name.starts_with(workload) && name.ends_with(UNDISTURBED)));
+    }
 }
 
 /// The evidence of the last sweep.
@@ -136,6 +151,9 @@ fn missing(evidence: &Value, trees: &Map<String, Value>) -> Vec<String> {
             }
         }
     }
+    let rows = evidence["results"].as_object().into_iter().flatten();
+    let failed = rows.filter(|(name, _)| name.ends_with(UNDISTURBED));
+    missing.extend(failed.map(|(name, _)| format!("{name} has failures")));
     missing
 }
 
@@ -162,6 +180,7 @@ pub fn chosen(evidence: &Value, commit: &str, count: usize) -> Result<Vec<String
 
 #[cfg(test)]
 mod tests {
+    use super::super::Row;
     use super::*;
 
     fn trees() -> Map<String, Value> {
@@ -195,6 +214,24 @@ mod tests {
             *evidence.pointer_mut(place).unwrap() = value;
             assert_eq!(missing(&evidence, &trees()).len(), 1, "{place}");
         }
+    }
+
+    #[test]
+    fn an_undisturbed_run_that_failed_counts_until_its_workload_is_swept_again_for_every_operator() {
+        let mut evidence = whole();
+        evidence["results"]["drift/undisturbed"] = json!({"sample": "all", "writes": 0, "failures": [{}]});
+        assert_eq!(missing(&evidence, &trees()), ["drift/undisturbed has failures"]);
+
+        let rows = |workload: &str, operators: &[&str]| -> Report {
+            operators.iter().map(|it| (format!("{workload}/{it}"), Row::default())).collect()
+        };
+        let Some(results) = evidence["results"].as_object_mut() else { panic!("no results") };
+        for (workload, operators) in [("drift", &OPERATORS[1..]), ("upgrade", &OPERATORS[..])] {
+            forget_undisturbed(results, &rows(workload, operators));
+            assert!(results.contains_key("drift/undisturbed"));
+        }
+        forget_undisturbed(results, &rows("drift", &OPERATORS));
+        assert_eq!(missing(&evidence, &trees()), Vec::<String>::new());
     }
 
     #[test]
