@@ -243,6 +243,51 @@ mod tests {
         }
     }
 
+    fn all_measured() -> Vec<Measured> {
+        let folder = checkout("docs/bench");
+        NODES.iter().map(|nodes| Measured::read(&folder.join(Measured::file(*nodes))).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_page_and_the_drawing_are_what_the_files_say() {
+        let docs = checkout("docs");
+        let (page, drawing) = made(&docs).unwrap();
+        for (name, text) in [(PAGE.to_owned(), page), (format!("bench/{DRAWING}"), drawing)] {
+            let there = fs::read_to_string(docs.join(&name)).unwrap();
+            assert!(there == text, "docs/{name} differs: run `cargo xtask bench --report`");
+        }
+    }
+
+    #[test]
+    fn every_budget_is_met_at_every_number_of_nodes_and_by_every_image() {
+        let budgets = Budgets::read(&checkout("docs/bench")).unwrap();
+        for of in all_measured() {
+            for figure in INSTALL {
+                assert!(of.figures.contains_key(figure.name), "{} nodes: no {}", of.nodes, figure.name);
+            }
+            assert_eq!(budgets.over(&of.figures, of.nodes).unwrap(), [""; 0], "{} nodes", of.nodes);
+        }
+        let images = fs::read(checkout("docs/bench").join(IMAGES)).unwrap();
+        let images: BTreeMap<String, u64> = serde_json::from_slice(&images).unwrap();
+        assert_eq!(images.keys().map(String::as_str).collect::<Vec<_>>(), ["cpi-operator", "csi-operator", "vdo-core"]);
+        for (name, bytes) in images {
+            assert!(megabytes(bytes) <= budgets.at("imageMB", 0).unwrap(), "{name}: {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_hundred_nodes_a_minute_came_and_went_among_five_thousand_for_half_an_hour_without_a_flap() {
+        let all = all_measured();
+        let largest = all.last().unwrap();
+        let churn = largest.churn.unwrap();
+        assert_eq!(largest.nodes, 5000);
+        assert!(churn.minutes >= 30 && churn.nodes_per_minute >= 100, "{churn:?}");
+        for figure in CHURN {
+            assert!(largest.figures.contains_key(figure.name), "no {}", figure.name);
+        }
+        assert_eq!(largest.figures["churnReadyFlaps"], 0.0);
+    }
+
     #[test]
     fn the_page_shows_every_figure_beside_its_budget_and_the_originals() {
         let mut churned = measured(5000);
