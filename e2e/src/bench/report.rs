@@ -269,7 +269,10 @@ mod tests {
         }
         let images = fs::read(checkout("docs/bench").join(IMAGES)).unwrap();
         let images: BTreeMap<String, u64> = serde_json::from_slice(&images).unwrap();
-        assert_eq!(images.keys().map(String::as_str).collect::<Vec<_>>(), ["cpi-operator", "csi-operator", "vdo-core"]);
+        assert_eq!(
+            images.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["cpi-operator", "csi-operator", "vdo-core"]
+        );
         for (name, bytes) in images {
             assert!(megabytes(bytes) <= budgets.at("imageMB", 0).unwrap(), "{name}: {bytes} bytes");
         }
