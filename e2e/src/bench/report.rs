@@ -47,13 +47,23 @@ pub fn write(docs: &Path) -> Result<()> {
 /// The page and the drawing, as the figures in that folder say.
 fn made(docs: &Path) -> Result<(String, String)> {
     let folder = docs.join("bench");
-    let read = |name: &str| fs::read(folder.join(name)).with_context(|| name.to_owned());
-    let all = NODES.iter().map(|nodes| Measured::read(&folder.join(Measured::file(*nodes))));
-    let all: Vec<Measured> = all.collect::<Result<_>>()?;
-    let original: ByNodes = serde_json::from_slice(&read(ORIGINAL)?)?;
-    let images: BTreeMap<String, u64> = serde_json::from_slice(&read(IMAGES)?)?;
+    let original = fs::read(folder.join(ORIGINAL)).context(ORIGINAL)?;
+    let all = read_measured(&folder)?;
+    let original: ByNodes = serde_json::from_slice(&original)?;
+    let images = read_images(&folder)?;
     let budgets = Budgets::read(&folder)?;
     Ok((page(&all, &original, &images, &budgets)?, drawing(&all, &original, &budgets)?))
+}
+
+/// What was measured, the smallest number of nodes first.
+fn read_measured(folder: &Path) -> Result<Vec<Measured>> {
+    NODES.iter().map(|nodes| Measured::read(&folder.join(Measured::file(*nodes)))).collect()
+}
+
+/// The bytes of each image.
+fn read_images(folder: &Path) -> Result<BTreeMap<String, u64>> {
+    let text = fs::read(folder.join(IMAGES)).context(IMAGES)?;
+    serde_json::from_slice(&text).context(IMAGES)
 }
 
 fn page(
@@ -208,10 +218,13 @@ fn with_commas(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
     use crate::checkout;
+    use crate::stand::OPERATORS;
 
     fn measured(nodes: usize) -> Measured {
         let figures = INSTALL.iter().map(|figure| (figure.name.to_owned(), 1.0));
@@ -243,11 +256,6 @@ mod tests {
         }
     }
 
-    fn all_measured() -> Vec<Measured> {
-        let folder = checkout("docs/bench");
-        NODES.iter().map(|nodes| Measured::read(&folder.join(Measured::file(*nodes))).unwrap()).collect()
-    }
-
     #[test]
     fn the_page_and_the_drawing_are_what_the_files_say() {
         let docs = checkout("docs");
@@ -260,19 +268,17 @@ mod tests {
 
     #[test]
     fn every_budget_is_met_at_every_number_of_nodes_and_by_every_image() {
-        let budgets = Budgets::read(&checkout("docs/bench")).unwrap();
-        for of in all_measured() {
+        let folder = checkout("docs/bench");
+        let budgets = Budgets::read(&folder).unwrap();
+        for of in read_measured(&folder).unwrap() {
             for figure in INSTALL {
                 assert!(of.figures.contains_key(figure.name), "{} nodes: no {}", of.nodes, figure.name);
             }
             assert_eq!(budgets.over(&of.figures, of.nodes).unwrap(), [""; 0], "{} nodes", of.nodes);
         }
-        let images = fs::read(checkout("docs/bench").join(IMAGES)).unwrap();
-        let images: BTreeMap<String, u64> = serde_json::from_slice(&images).unwrap();
-        assert_eq!(
-            images.keys().map(String::as_str).collect::<Vec<_>>(),
-            ["cpi-operator", "csi-operator", "vdo-core"]
-        );
+        let images = read_images(&folder).unwrap();
+        let names: BTreeSet<&str> = images.keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from(OPERATORS));
         for (name, bytes) in images {
             assert!(megabytes(bytes) <= budgets.at("imageMB", 0).unwrap(), "{name}: {bytes} bytes");
         }
@@ -280,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_hundred_nodes_a_minute_came_and_went_among_five_thousand_for_half_an_hour_without_a_flap() {
-        let all = all_measured();
+        let all = read_measured(&checkout("docs/bench")).unwrap();
         let largest = all.last().unwrap();
         let churn = largest.churn.unwrap();
         assert_eq!(largest.nodes, 5000);
