@@ -51,6 +51,14 @@ pub fn vcenter(name: &str, spec: &Value) -> Value {
     })
 }
 
+/// A CompatibilityConfig with this spec.
+pub fn compatibility(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "vdo.vmware.com/v1alpha1", "kind": "CompatibilityConfig",
+        "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
+    })
+}
+
 /// A VDOConfig with this spec.
 pub fn vdo(name: &str, spec: &Value) -> Value {
     json!({

@@ -18,6 +18,7 @@ pub mod readme;
 pub mod scan;
 pub mod stand;
 pub mod sweep;
+pub mod web;
 
 use std::path::{Path, PathBuf};
 

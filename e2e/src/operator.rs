@@ -22,11 +22,22 @@ pub struct Replica<'a> {
 impl<'a> Replica<'a> {
     /// Starts it as the administrator of the cluster.
     pub fn start(bed: &'a Bed, operator: &'static str, identity: &'static str) -> Self {
+        Self::start_with(bed, operator, identity, &[])
+    }
+
+    /// The same, with these settings in its environment.
+    pub fn start_with(
+        bed: &'a Bed,
+        operator: &'static str,
+        identity: &'static str,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let log = File::create(bed.path(log_file(operator, identity))).expect("the folder of logs is there");
         let child = Command::new(programs().join(operator))
             .args(["--namespace", NAMESPACE, "--pod-uid", identity, "--pod-name", identity])
             .args(["--listen", "127.0.0.1:0"])
             .env("KUBECONFIG", bed.kubeconfig())
+            .envs(settings.iter().copied())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log)
             .spawn()

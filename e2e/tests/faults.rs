@@ -393,6 +393,23 @@ fn no_match_names_the_nearest_row_and_the_bound_that_fails() {
         apply(bed, &both_drivers()).unwrap();
         let said = await_condition(bed, "vdo", CONFIG, "CompatibilityResolved", "False", SOON);
         names_the_next_step(&said, &["nearest row", "1.36.0", "1.30", "1.36.3"]);
+        let hosts = || bed.get(&["vcc", VCENTER, "-n", NAMESPACE]).unwrap()["status"]["esxi"].clone();
+        assert_eq!(hosts(), Value::Null, "no row asked for them");
+
+        // A bound that no host meets: from now on hosts are looked at, at once and over the session that is there.
+        let asking = json!({"schemaVersion": 1, "rows": [{"driver": "CPI", "release": "1.36.0",
+            "kubernetes": {"min": "1.30"}, "vsphere": {"min": "7.0"}, "esxi": {"min": "9.9"}}]});
+        old["data"]["versionConfigContent"] = asking.to_string().into();
+        apply(bed, &old).unwrap();
+        let said = await_said(bed, "vdo", CONFIG, "CompatibilityResolved", SOON, |said| {
+            said.reason == "NoReleaseFits" && said.message.contains("ESXi")
+        });
+        names_the_next_step(
+            &said,
+            &["1.36.0 needs ESXi 9.9 or newer", "a host of vCenter vcenter runs 8.0.2"],
+        );
+        assert_eq!(hosts()["versions"], json!(["8.0.2"]));
+        assert_eq!(core_calls(bed)["logins"]["ok"], 1);
         throughout(Duration::from_secs(5), "nothing is installed", || no_driver_object(bed));
     });
 }

@@ -133,6 +133,20 @@ spec:
 - name: VDO_ROLLOUT_DEADLINE_SECONDS
   value: {{ . | int | quote }}
 {{- end }}
+{{- with .Values.proxy }}
+{{- with .https }}
+- name: VDO_HTTPS_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with .noProxy }}
+- name: VDO_NO_PROXY
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.caBundle }}
+- name: VDO_CA_BUNDLE
+  value: {{ . | quote }}
+{{- end }}
 {{- if hasKey .Values "rolloutSoakSeconds" }}
 - name: VDO_ROLLOUT_SOAK_SECONDS
   value: {{ .Values.rolloutSoakSeconds | int | quote }}

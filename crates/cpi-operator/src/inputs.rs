@@ -70,7 +70,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// What was asked for, whatever it renders to; without the credentials, which are read live. Only its digest is kept.
+    /// What was asked for, whatever it renders to; without the credentials, which follow their Secret. Only its digest is kept.
     /// A field that is added here makes every installed configuration look like another one.
     pub fn asked(&self) -> Value {
         let vcenter = |it: &Vcenter| {

@@ -102,7 +102,7 @@ pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> 
     // None of them can do anything any more: all at once.
     let of_set = MadeBy::DaemonSet(DAEMON_SET);
     scene.bearers = vec![bearers(&watched.own, ACCOUNT, usize::MAX, of_set, &all)];
-    Observed { scene, vcenters, site: site(watched, pods(&all), monotonic()) }
+    Observed { scene, vcenters, site: site(watched, pods(all), monotonic()) }
 }
 
 fn site(watched: &Watched, pods: Reading<Vec<PodRow>>, now: Monotonic) -> Site {

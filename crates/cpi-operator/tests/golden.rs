@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cpi_operator::inputs::{Inputs, NodeDeletion};
+use cpi_operator::releases::CredentialsFrom;
 use cpi_operator::{releases, render};
 use vdo_api::vcenter::SecretVersion;
 use vdo_api::vdoconfig::Topology;
@@ -108,16 +109,109 @@ fn the_same_input_renders_the_same_bytes() {
     }
 }
 
-#[test]
-fn another_password_is_no_other_revision_and_another_server_is() {
-    let mut changed = inputs(&releases::RELEASES[0]);
+/// Two renderings of a release, the second after the password changed.
+fn rotated(release: &releases::ReleaseFacts) -> (Revision, Revision) {
+    let mut changed = inputs(release);
     let before = render::render(&changed, KEY);
     changed.vcenters[0].credentials.password = "other".to_owned().into();
-    let after = render::render(&changed, KEY);
-    assert_eq!(before.key, after.key);
-    assert_ne!(before.live_digest(KEY), after.live_digest(KEY));
-    changed.vcenters[0].server = "vc9.example.com".to_owned();
-    assert_ne!(render::render(&changed, KEY).key, before.key);
+    (before, render::render(&changed, KEY))
+}
+
+fn template(revision: &Revision) -> serde_json::Value {
+    let mut templates = revision.objects().filter_map(|object| object.value().pointer("/spec/template"));
+    templates.next().unwrap().clone()
+}
+
+fn secret(revision: &Revision) -> serde_json::Value {
+    let mut secrets = revision.objects().filter(|object| object.reference().kind == "Secret");
+    secrets.next().unwrap().value()["data"].clone()
+}
+
+#[test]
+fn another_password_starts_the_pods_of_those_releases_that_read_it_once_and_of_no_other() {
+    let mut starts = Vec::new();
+    for release in releases::RELEASES {
+        let (before, after) = rotated(release);
+        let is_another = before.key != after.key;
+        assert_eq!(template(&before) != template(&after), is_another, "{}", release.release);
+        assert_eq!(before.differs_in_credentials(&after), is_another, "{}", release.release);
+        assert!(!before.differs_in_rendering_only(&after), "{}", release.release);
+        assert_ne!(before.live_digest(KEY), after.live_digest(KEY));
+        starts.extend(is_another.then_some(release.release));
+    }
+    assert_eq!(starts, ["1.28.1", "1.29.0", "1.30.0", "1.30.1", "1.30.2", "1.31.0", "1.31.1"]);
+}
+
+#[test]
+fn another_server_is_another_revision() {
+    for release in releases::RELEASES {
+        let mut changed = inputs(release);
+        let before = render::render(&changed, KEY);
+        changed.vcenters[0].server = "vc9.example.com".to_owned();
+        let after = render::render(&changed, KEY);
+        assert_ne!(after.key, before.key);
+        assert!(!before.differs_in_credentials(&after) && !before.shares_contents_with(&after));
+    }
+}
+
+#[test]
+fn what_is_gone_back_to_holds_the_password_of_today_and_starts_the_pods_that_it_started() {
+    let (before, after) = rotated(releases::of("1.31.1".parse().unwrap()).unwrap());
+    let back = before.refreshed(&after);
+    assert_eq!((&back.key, template(&back)), (&before.key, template(&before)));
+    assert_eq!(secret(&back), secret(&after));
+    assert_ne!(secret(&back), secret(&before));
+}
+
+#[test]
+fn only_what_follows_its_secret_may_read_secrets_and_no_release_beyond_its_namespace() {
+    for release in releases::RELEASES {
+        for (_, inputs) in cases(release) {
+            let revision = render::render(&inputs, KEY);
+            let roles = revision.objects().filter(|object| object.reference().kind.ends_with("Role"));
+            let readers: Vec<_> = roles
+                .filter(|role| role.value()["rules"].to_string().contains("secrets"))
+                .map(|role| role.reference().to_string())
+                .collect();
+            let expected: &[&str] = match release.credentials {
+                CredentialsFrom::Files => &[],
+                CredentialsFrom::Secret => &["Role vmware-system-cpi/vdo-cpi-credentials"],
+            };
+            assert_eq!(readers, expected, "{}", release.release);
+        }
+    }
+}
+
+#[test]
+fn only_a_release_that_logs_out_is_given_time_for_it() {
+    for (inputs, revision) in each_revision() {
+        let expected = if inputs.facts.release.starts_with("1.28.") { 1 } else { 30 };
+        assert_eq!(template(&revision)["spec"]["terminationGracePeriodSeconds"], expected);
+    }
+}
+
+#[test]
+fn a_release_names_one_source_of_credentials_and_mounts_it_where_it_is_said_to_be() {
+    for (inputs, revision) in each_revision() {
+        let config = revision.objects().find_map(|object| object.value().pointer("/data/vsphere.conf"));
+        let config: serde_json::Value = serde_json::from_str(config.unwrap().as_str().unwrap()).unwrap();
+        let pod = &template(&revision)["spec"];
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+        let mounted = mounts.iter().find(|mount| mount["name"] == "credentials");
+        let volume = pod["volumes"].as_array().unwrap().iter().find(|it| it["name"] == "credentials");
+        match inputs.facts.credentials {
+            CredentialsFrom::Files => {
+                assert_eq!(config["global"]["secretsDirectory"], mounted.unwrap()["mountPath"]);
+                assert_eq!(config["global"].get("secretName"), None);
+                assert_eq!(volume.unwrap()["secret"]["secretName"], "vdo-cpi-credentials");
+            }
+            CredentialsFrom::Secret => {
+                assert_eq!(config["global"]["secretName"], "vdo-cpi-credentials");
+                assert_eq!(config["global"].get("secretsDirectory"), None);
+                assert_eq!((mounted, volume), (None, None));
+            }
+        }
+    }
 }
 
 #[test]

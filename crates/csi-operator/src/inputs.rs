@@ -14,7 +14,7 @@ use vdo_plan::{Finding, Reading};
 
 use crate::gcfg::Text;
 use crate::reasons;
-use crate::releases::{self, ReleaseFacts};
+use crate::releases::{self, ReleaseFacts, Trusting};
 
 pub mod cluster_id;
 mod login;
@@ -239,7 +239,8 @@ impl Inputs {
         }
         let vcenter = keep(&mut obstacles, vcenter::resolve(&facts.vcenter)).and_then(|vcenter| {
             let login = keep_all(&mut obstacles, login::check(&vcenter.credentials));
-            let trust = keep(&mut obstacles, trust(&vcenter, &facts.vcenter));
+            let trusting = release.map_or(Trusting::Each, |release| release.trusting);
+            let trust = keep(&mut obstacles, trust(&vcenter, &facts.vcenter, trusting));
             let datacenters = keep(&mut obstacles, datacenters(&vcenter, &facts.vcenter));
             let server = keep(&mut obstacles, text("spec.vcIp", &vcenter.server));
             if matches!(trust, Some(Trust::Insecure)) {
@@ -332,7 +333,7 @@ fn snapshots(cluster: &Cluster) -> Result<Snapshots, Finding> {
     }
 }
 
-fn trust(vcenter: &Vcenter, facts: &VcenterFacts) -> Result<Trust, Finding> {
+fn trust(vcenter: &Vcenter, facts: &VcenterFacts, trusting: Trusting) -> Result<Trust, Finding> {
     let unusable = |what: &str| {
         let message = format!("VsphereCloudConfig {}: {what}", vcenter.name);
         Err(Finding::hold(&reasons::CSI_TRUST_UNUSABLE, message))
@@ -344,22 +345,31 @@ fn trust(vcenter: &Vcenter, facts: &VcenterFacts) -> Result<Trust, Finding> {
             Ok(Trust::Authority(pem.clone()))
         }
         vcenter::Trust::Ca(_) => unusable("the ConfigMap of spec.caRef holds no PEM certificate"),
-        // Of the two fingerprints in the status the stronger one.
+        // Of the two fingerprints in the status the one that the release compares.
         vcenter::Trust::Thumbprint(_) => {
             let status = facts.config.present().and_then(|config| config.status.as_ref());
-            let sha256 = status.and_then(|status| status.verified.as_ref()).map(|v| v.trust.sha256.as_str());
-            match sha256.and_then(fingerprint) {
+            let seen = status.and_then(|status| status.verified.as_ref()).map(|verified| &verified.trust);
+            let (written, digits, no_print) = match trusting {
+                Trusting::Each => {
+                    let no_print = "status.verified.trust.sha256 is no SHA-256 fingerprint";
+                    (seen.map(|trust| &trust.sha256), 64, no_print)
+                }
+                Trusting::Together => {
+                    (seen.map(|trust| &trust.sha1), 40, "status.verified.trust.sha1 is no SHA-1 fingerprint")
+                }
+            };
+            match written.and_then(|written| fingerprint(written, digits)) {
                 Some(fingerprint) => Ok(Trust::Thumbprint(text("spec.thumbprint", &fingerprint)?)),
-                None => unusable("status.verified.trust.sha256 is no SHA-256 fingerprint"),
+                None => unusable(no_print),
             }
         }
     }
 }
 
-/// The driver compares texts, since 3.3 that of the SHA-256 fingerprint too: upper case with colons.
-fn fingerprint(written: &str) -> Option<String> {
+/// The driver compares texts: upper case with colons.
+fn fingerprint(written: &str, count: usize) -> Option<String> {
     let digits: Vec<char> = written.chars().filter(|c| !matches!(c, ':' | ' ')).collect();
-    let fits = digits.len() == 64 && digits.iter().all(char::is_ascii_hexdigit);
+    let fits = digits.len() == count && digits.iter().all(char::is_ascii_hexdigit);
     fits.then(|| {
         let bytes: Vec<String> = digits.chunks(2).map(|byte| byte.iter().collect()).collect();
         bytes.join(":").to_ascii_uppercase()

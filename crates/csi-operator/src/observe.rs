@@ -279,7 +279,7 @@ pub async fn observe(cluster: &Cluster, watched: &Watched, mut scene: Scene) -> 
         vcenter,
         cluster: known,
         cluster_id: watched.cluster_id(cluster).await,
-        site: site(watched, pods(&all), monotonic()),
+        site: site(watched, pods(all), monotonic()),
     })
 }
 

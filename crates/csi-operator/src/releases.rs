@@ -59,6 +59,17 @@ pub struct ReleaseFacts {
     pub snapshotter_args: &'static [&'static str],
     /// Environment of the node plug-in that not every release reads.
     pub node_env: &'static [(&'static str, &'static str)],
+    /// How it is told whom to trust.
+    pub trusting: Trusting,
+}
+
+/// How a release is told whom to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trusting {
+    /// For all vCenters together, by the SHA-1 fingerprint where it is by a fingerprint.
+    Together,
+    /// For each vCenter, by the SHA-256 fingerprint.
+    Each,
 }
 
 /// The facts of a release, if we render it.
@@ -91,6 +102,26 @@ const fn sidecar(path: &'static str, tag: &'static str) -> Image {
 /// everything that graduated is built in and no longer read from here.
 const SWITCHES: &[(&str, &str)] =
     &[("pv-to-backingdiskobjectid-mapping", "false"), ("trigger-csi-fullsync", "false")];
+
+/// What 3.1 reads, at the values of its makers: from 3.2 on all of these are built in or gone.
+const SWITCHES_3_1: &[(&str, &str)] = &[
+    ("async-query-volume", "true"),
+    ("block-volume-snapshot", "true"),
+    ("cnsmgr-suspend-create-volume", "true"),
+    ("csi-auth-check", "true"),
+    ("csi-internal-generated-cluster-id", "true"),
+    ("csi-migration", "true"),
+    ("csi-windows-support", "true"),
+    ("list-volumes", "true"),
+    ("listview-tasks", "true"),
+    ("max-pvscsi-targets-per-vm", "true"),
+    ("multi-vcenter-csi-topology", "true"),
+    ("online-volume-extend", "true"),
+    ("pv-to-backingdiskobjectid-mapping", "false"),
+    ("topology-preferential-datastores", "true"),
+    ("trigger-csi-fullsync", "false"),
+    ("use-csinode-id", "true"),
+];
 
 /// 3.6 alone reads this one; it graduated with 3.7.0.
 const SWITCHES_3_6: &[(&str, &str)] = &[
@@ -131,6 +162,39 @@ const LINE_3_3: ReleaseFacts = ReleaseFacts {
     resizer_args: &[],
     snapshotter_args: &[],
     node_env: VOLUME_LIMIT,
+    trusting: Trusting::Each,
+};
+
+const LINE_3_2: ReleaseFacts = ReleaseFacts {
+    release: Release::new(3, 2, 0),
+    driver: driver("v3.2.0", "41c6d541cffd92920644f3f0e05a02696e027555ee76ec7a29c2491ca75b17ba"),
+    syncer: syncer("v3.2.0", "00f4c82b5460f82b17a65806d1984ccf28759dd7bc460dbf10bb8f6dce5c06ca"),
+    sidecars: Sidecars {
+        attacher: sidecar("sig-storage/csi-attacher", "v4.5.0"),
+        resizer: sidecar("sig-storage/csi-resizer", "v1.10.0"),
+        provisioner: sidecar("sig-storage/csi-provisioner", "v4.0.0"),
+        snapshotter: sidecar("sig-storage/csi-snapshotter", "v7.0.1"),
+        liveness: sidecar("sig-storage/livenessprobe", "v2.12.0"),
+        registrar: sidecar("sig-storage/csi-node-driver-registrar", "v2.10.0"),
+    },
+    trusting: Trusting::Together,
+    ..LINE_3_3
+};
+
+const LINE_3_1: ReleaseFacts = ReleaseFacts {
+    release: Release::new(3, 1, 2),
+    driver: driver("v3.1.2", "d130672637074502a1dddcdcb7cdb7ff7b9e96b5c754e818639d34a5f176d9dd"),
+    syncer: syncer("v3.1.2", "539f0813d7b9a98314b7a9012336bf7522d1d38e7f80171e5d5f8ba1e17df399"),
+    sidecars: Sidecars {
+        attacher: sidecar("sig-storage/csi-attacher", "v4.3.0"),
+        resizer: sidecar("sig-storage/csi-resizer", "v1.8.0"),
+        provisioner: sidecar("sig-storage/csi-provisioner", "v3.5.0"),
+        snapshotter: sidecar("sig-storage/csi-snapshotter", "v6.2.2"),
+        liveness: sidecar("sig-storage/livenessprobe", "v2.10.0"),
+        registrar: sidecar("sig-storage/csi-node-driver-registrar", "v2.8.0"),
+    },
+    feature_states: SWITCHES_3_1,
+    ..LINE_3_2
 };
 
 const LINE_3_4: ReleaseFacts = ReleaseFacts {
@@ -207,6 +271,14 @@ const LINE_3_8: ReleaseFacts = ReleaseFacts {
 };
 
 static RELEASES: &[ReleaseFacts] = &[
+    LINE_3_1,
+    LINE_3_2,
+    ReleaseFacts {
+        release: Release::new(3, 3, 0),
+        driver: driver("v3.3.0", "346249308622d5efcbd5873aff2a30b849ec117e5fa3235dc06f0e419b6a6f9a"),
+        syncer: syncer("v3.3.0", "7287c311d72356e544e19928b7787787ca5dc7229d78c911bb6f4e04d940c588"),
+        ..LINE_3_3
+    },
     LINE_3_3,
     LINE_3_4,
     LINE_3_5,
@@ -298,7 +370,7 @@ mod tests {
         let count = digests.len();
         digests.sort_unstable();
         digests.dedup();
-        assert_eq!((digests.len(), count), (22, 22));
+        assert_eq!((digests.len(), count), (28, 28));
         assert!(all().is_sorted_by(|a, b| a.release < b.release));
     }
 }

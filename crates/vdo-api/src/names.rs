@@ -22,6 +22,9 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "vdo";
 /// Annotation on every object we made: the id of the revision it belongs to. Another id is drift.
 pub const REVISION_ANNOTATION: &str = "vdo.vmware.com/revision";
+/// Annotation on the pods of a driver that reads credentials only when it starts: a keyed digest of them, so that a new
+/// password starts the pods anew.
+pub const CREDENTIALS_DIGEST_ANNOTATION: &str = "vdo.vmware.com/credentials-digest";
 /// Label that makes a Secret of any type readable as credentials; the value is `"true"`.
 pub const CREDENTIALS_LABEL: &str = "vdo.vmware.com/credentials";
 /// Annotation on a credentials Secret: the servers, separated by commas, that it may be sent to.
@@ -62,6 +65,8 @@ pub const CSI_MANAGER: &str = "csi-operator";
 /// The ConfigMaps that may hold the compatibility matrix: the documented name, and the one that the
 /// original operator's code read.
 pub const MATRIX_CONFIG_MAPS: [&str; 2] = ["comp-matrix-config", "compat-matrix-config"];
+/// The ConfigMap in the operators' namespace that keeps the last good copy of a fetched matrix.
+pub const MATRIX_COPY: &str = "vdo-matrix-copy";
 /// The immutable ConfigMap in the operators' namespace that records CSI's cluster id.
 pub const CLUSTER_ID_CONFIG_MAP: &str = "vdo-csi-cluster-id";
 /// The name under which CSI is known to the kubelet and to StorageClasses.

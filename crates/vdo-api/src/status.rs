@@ -15,7 +15,7 @@ pub struct VDOConfigStatus {
     /// The generation that vdo-core last worked on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One entry per type. vdo-core: Accepted, CompatibilityResolved, NodesInitialised, Ready, Progressing, Degraded;
+    /// One entry per type. vdo-core: Accepted, CompatibilityResolved, Upgradeable, NodesInitialised, Ready, Progressing, Degraded;
     /// cpi-operator: CPIReady; csi-operator: CSIReady.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -149,6 +149,10 @@ pub struct VsphereCloudConfigStatus {
     /// The certificate that the vCenter showed when it was last reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presented: Option<Presented>,
+    /// What the ESXi hosts were last seen to run. Read only while a row of the compatibility matrix has a bound for them;
+    /// the built-in one has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub esxi: Option<EsxiHosts>,
 }
 
 /// The original's verdict. A value of a later release counts as failed.
@@ -196,6 +200,21 @@ pub struct Verified {
     /// Inventory paths of the datacenters.
     #[schemars(length(max = 256), inner(length(max = 1024)))]
     pub datacenters: Vec<String>,
+}
+
+/// What the ESXi hosts in the datacenters of a VsphereCloudConfig run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct EsxiHosts {
+    /// The server that was asked, with its port where that is not 443.
+    #[schemars(length(max = 253))]
+    pub server: String,
+    /// Each version once, the oldest first; of more than 32 the 16 oldest and the 16 newest. Empty where no host's version
+    /// may be read: then no release is refused because of the hosts.
+    #[serde(default)]
+    #[schemars(length(max = 32), inner(length(max = 64)))]
+    pub versions: Vec<String>,
 }
 
 /// One version of one Secret.

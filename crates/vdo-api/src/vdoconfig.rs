@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::rule::{each_like, like};
 use crate::status::VDOConfigStatus;
 
-/// What a pinned release looks like.
-const RELEASE: &str = r"^v?(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(alpha|beta|rc)\.[0-9]+)?$";
+/// What a pin looks like.
+const RELEASE: &str = r"^v?(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)(-(alpha|beta|rc)\.[0-9]+)?)?$";
 /// What is said of one that does not.
-const NO_RELEASE: &str = "version is one release in three numbers, as in 3.7.0 or 3.7.0-rc.1";
+const NO_RELEASE: &str =
+    "version is one release, as in 3.7.0 or 3.7.0-rc.1, or a line of releases, as in 3.7";
 /// What the name of a tag category looks like.
 const CATEGORY: &str = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$";
 /// What is said of one that does not.
@@ -96,6 +97,26 @@ pub enum DeletionPolicy {
     Orphan,
 }
 
+/// Which releases of the compatibility matrix are offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Channel {
+    /// Those for everybody.
+    #[default]
+    Stable,
+    /// Those that the matrix calls candidates, too.
+    Candidate,
+}
+
+/// Whether a pin may go back to a release that is older than the installed one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Downgrade {
+    /// Never.
+    #[default]
+    Forbid,
+    /// If the pin names it.
+    Allow,
+}
+
 /// The cloud provider interface: initialises nodes and gives them their provider id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -107,13 +128,21 @@ pub struct CloudProvider {
     /// The vSphere tag categories that become the zone and region labels of nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<Topology>,
-    /// Pins the release, as in `1.36.0`. Without it the compatibility matrix chooses.
+    /// Pins the release, as in `1.36.0`, or a line of releases, as in `1.36`: of a line the newest that fits is
+    /// installed first, and what is installed stays. Without it the compatibility matrix chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
         extend("x-kubernetes-validations" = like(RELEASE, NO_RELEASE))
     )]
     pub version: Option<String>,
+    /// Which releases of the compatibility matrix are offered: `Stable`, or with `Candidate` those that it calls
+    /// candidates, too. A release that `version` names is offered in any case.
+    #[serde(default)]
+    pub channel: Channel,
+    /// Whether `version` may go back to a release that is older than the installed one: `Forbid` or `Allow`.
+    #[serde(default)]
+    pub downgrade: Downgrade,
 }
 
 /// Names of two vSphere tag categories; both are required.
@@ -170,13 +199,21 @@ pub struct StorageProvider {
     /// Settings of file volumes (vSAN file services).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_volumes: Option<FileVolumes>,
-    /// Pins the release, as in `3.7.0`. Without it the compatibility matrix chooses.
+    /// Pins the release, as in `3.7.0`, or a line of releases, as in `3.7`: of a line the newest that fits is
+    /// installed first, and what is installed stays. Without it the compatibility matrix chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
         extend("x-kubernetes-validations" = like(RELEASE, NO_RELEASE))
     )]
     pub version: Option<String>,
+    /// Which releases of the compatibility matrix are offered: `Stable`, or with `Candidate` those that it calls
+    /// candidates, too. A release that `version` names is offered in any case.
+    #[serde(default)]
+    pub channel: Channel,
+    /// Whether `version` may go back to a release that is older than the installed one: `Forbid` or `Allow`.
+    #[serde(default)]
+    pub downgrade: Downgrade,
 }
 
 /// Which datastores file volumes may use, and who may mount them.

@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use crate::select::{Chosen, ChosenBy, Misfit, NoMatch, Selection, WayOut, Why};
+use crate::matrix::{Driver, Row};
+use crate::select::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
+use crate::upgrade::{Advice, Prospect};
 
 /// How many rows a message names; the rest is counted.
 pub const SHOWN: usize = 5;
@@ -15,7 +17,7 @@ pub const LONGEST: usize = 960;
 /// A selection in one line: what was chosen or what stands in the way, and what to do.
 pub fn selection(selection: &Selection) -> String {
     let text = |shown| match selection {
-        Selection::Chosen(chosen) => choice(chosen),
+        Selection::Chosen(chosen) => choice(chosen, shown),
         Selection::NoMatch(no_match) => refusal(no_match, shown),
     };
     // What to do stands at the end, so rows are given up before the end is.
@@ -34,22 +36,58 @@ fn cut(text: &str) -> String {
 pub fn misfit(misfit: &Misfit) -> String {
     let row = format!("{} {}", misfit.driver, misfit.release);
     match &misfit.why {
-        Why::KubernetesBelow { needs, runs } | Why::KubernetesAbove { needs, runs } => {
-            format!("{row} needs Kubernetes {needs}, the cluster runs {runs}")
-        }
-        Why::VsphereBelow { vcenter, needs, runs } | Why::VsphereAbove { vcenter, needs, runs } => {
-            format!("{row} needs vSphere {needs}, vCenter {vcenter} runs {runs}")
-        }
+        Why::Outside(part) => format!("{row} {}", outside(part, "needs", "runs")),
         Why::NoVcenterKnown => format!("{row} needs the version of a vCenter, and none was read yet"),
         Why::KnownBad { reason } => format!("{row} is known to be bad: {reason}"),
         Why::NotRenderable => format!("{row} is a release that these operators cannot build"),
         Why::Candidate => format!("{row} is a candidate"),
         Why::OlderThanInstalled { installed } => format!("{row} is older than the installed {installed}"),
+        Why::NotUpgradable { installed, from } => {
+            format!("{row} can follow {from}, and {installed} is installed")
+        }
         Why::NotInMatrix => format!("{row} has no row in the matrix"),
     }
 }
 
-fn choice(chosen: &Chosen) -> String {
+/// What to do about a driver when the cluster is upgraded, in one sentence without a full stop.
+pub fn prospect(prospect: &Prospect) -> String {
+    let (driver, installed) = (prospect.driver, prospect.installed);
+    let row = format!("{driver} {installed}");
+    match &prospect.advice {
+        Advice::Go { then: None } => format!("{row} fits then, too"),
+        Advice::Go { then: Some(release) } => match driver {
+            Driver::Cpi => {
+                format!(
+                    "{row} may stay until the API servers are upgraded; move it to {release} then, before the kubelets"
+                )
+            }
+            Driver::Csi => format!("{row} may stay until the cluster is upgraded; move it to {release} then"),
+        },
+        Advice::First(release) => {
+            format!(
+                "move {driver} from {installed} to {release} first: set {} to {release}",
+                driver.pin_field()
+            )
+        }
+        Advice::NotYet(part) => {
+            let part = outside(part, "is made for", "would run");
+            format!("no {driver} release of the matrix is made for that: {row} {part}")
+        }
+        Advice::Stop(Misfit { why: Why::Outside(part), .. }) => {
+            let part = outside(part, "needs", "would run");
+            format!("{row} {part}, and no release of the matrix fits before and after")
+        }
+        Advice::Stop(stop) => format!("{}, and no release of the matrix fits before and after", misfit(stop)),
+    }
+}
+
+/// What a release is made for, where a cluster lies outside of that: "CPI 1.32.0 is made for Kubernetes 1.32 to 1.33, the
+/// cluster runs 1.36.2".
+pub fn made_for(row: &Row, part: &Outside) -> String {
+    format!("{} {} {}", row.driver, row.release, outside(part, "is made for", "runs"))
+}
+
+fn choice(chosen: &Chosen, shown: usize) -> String {
     let driver = chosen.row.driver;
     let release = chosen.release();
     let mut text = match (chosen.chosen_by, chosen.installed) {
@@ -59,10 +97,15 @@ fn choice(chosen: &Chosen) -> String {
         (ChosenBy::Matrix, Some(installed)) if installed == release => {
             format!("{driver} {release} is installed and fits")
         }
-        (ChosenBy::Matrix, Some(_) | None) => format!("{driver} {release} is the newest release that fits"),
+        (ChosenBy::Matrix, Some(_) | None) if chosen.outside.is_empty() => {
+            format!("{driver} {release} is the newest release that fits")
+        }
+        (ChosenBy::Matrix, Some(_) | None) => {
+            format!("{driver} {release} is the nearest release that can run here")
+        }
     };
     if let Some(left) = &chosen.left {
-        append(&mut text, format_args!("; it follows what is installed: {}", misfit(left)));
+        append(&mut text, format_args!("; what is installed no longer fits: {}", misfit(left)));
     }
     if let Some(reason) = &chosen.row.marks.known_bad {
         append(&mut text, format_args!("; it is known to be bad: {reason}"));
@@ -70,14 +113,45 @@ fn choice(chosen: &Chosen) -> String {
     if let Some(newer) = chosen.newer {
         append(&mut text, format_args!("; {newer} fits too, set {} to move", driver.pin_field()));
     }
-    for caution in chosen.cautions.iter().take(SHOWN) {
+    for caution in cautions(chosen).into_iter().take(shown) {
         append(&mut text, format_args!("; note: {caution}"));
     }
     text
 }
 
+/// What to know of a choice: where the cluster lies outside of what the release is recommended for, then what its row
+/// says of clusters like this one.
+pub fn cautions(chosen: &Chosen) -> Vec<String> {
+    let parts = chosen.outside.iter().map(|part| made_for(&chosen.row, part));
+    parts.chain(chosen.cautions.iter().cloned()).collect()
+}
+
+/// What a release asks for, and what there is: `needs Kubernetes 1.33 to 1.35, the cluster runs 1.36.3`.
+fn outside(part: &Outside, asks: &str, runs: &str) -> String {
+    match part {
+        Outside::Kubernetes { needs, runs: version } => {
+            format!("{asks} Kubernetes {needs}, the cluster {runs} {version}")
+        }
+        Outside::Vsphere { vcenter, needs, runs: version } => {
+            format!("{asks} vSphere {needs}, vCenter {vcenter} {runs} {version}")
+        }
+        Outside::Esxi { vcenter, needs, runs: version } => {
+            format!("{asks} ESXi {needs}, a host of vCenter {vcenter} {runs} {version}")
+        }
+    }
+}
+
 fn refusal(no_match: &NoMatch, shown: usize) -> String {
     let driver = no_match.driver;
+    if let (WayOut::Move(release), Some(stays)) = (no_match.way_out, &no_match.stays) {
+        return format!(
+            "{driver} {} is installed and does not fit: {}; it stays installed. To go on, set {} to {release}, which \
+             fits",
+            stays.release,
+            misfit(stays),
+            driver.pin_field()
+        );
+    }
     let mut text = match no_match.pin {
         Some(pin) => format!("{driver} {pin}, which {} asks for, does not fit: ", driver.pin_field()),
         None => format!("no {driver} release fits: "),
@@ -112,16 +186,28 @@ fn rows(misfits: &[Misfit], shown: usize) -> String {
 }
 
 fn remedy(no_match: &NoMatch) -> String {
-    let field = no_match.driver.pin_field();
+    let (pin, channel) = (no_match.driver.pin_field(), no_match.driver.channel_field());
     match no_match.way_out {
         WayOut::ReadVcenters => {
             "see the conditions of the VsphereCloudConfigs: no vCenter was read yet".into()
         }
+        WayOut::Move(release) | WayOut::Repin(release) => format!("set {pin} to {release}, which fits"),
         WayOut::Unpin(release) => {
-            format!("remove {field}, which gives {release}, or set it to a release that fits")
+            format!("remove {pin}, which gives {release}, or set it to a release that fits")
         }
         WayOut::PinThis(release) => {
-            format!("set {field} to {release}, which fits, or add a row to the matrix")
+            // A pin that leaves it out is in the way on any channel.
+            let offered = no_match.pin.is_none_or(|pin| pin.allows(release));
+            let or = if offered { format!(", or {channel} to Candidate") } else { String::new() };
+            format!("set {pin} to {release}, which is a candidate and fits{or}")
+        }
+        WayOut::GoBack(release) => {
+            let named = no_match.pin.is_some_and(|pin| pin.allows(release));
+            let set = if named { String::new() } else { format!("{pin} to {release}, which fits, and ") };
+            format!(
+                "set {set}{} to Allow: that goes back to an older release",
+                no_match.driver.downgrade_field()
+            )
         }
         WayOut::AddRow => {
             "add a row to the matrix for a release that you know to work here, or move the cluster \

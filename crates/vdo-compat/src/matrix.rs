@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::range::Range;
-use crate::version::{KubernetesVersion, Release, VsphereVersion};
+use crate::version::{KubernetesVersion, Release, Version, VsphereVersion};
 
 /// A driver that has rows of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -32,6 +32,22 @@ impl Driver {
         match self {
             Self::Cpi => "spec.cloudProvider.version",
             Self::Csi => "spec.storageProvider.version",
+        }
+    }
+
+    /// The field of VDOConfig that offers candidates too.
+    pub const fn channel_field(self) -> &'static str {
+        match self {
+            Self::Cpi => "spec.cloudProvider.channel",
+            Self::Csi => "spec.storageProvider.channel",
+        }
+    }
+
+    /// The field of VDOConfig that lets a pin go back to an older release.
+    pub const fn downgrade_field(self) -> &'static str {
+        match self {
+            Self::Cpi => "spec.cloudProvider.downgrade",
+            Self::Csi => "spec.storageProvider.downgrade",
         }
     }
 }
@@ -97,10 +113,15 @@ impl Matrix {
     pub fn row(&self, driver: Driver, release: Release) -> Option<&Row> {
         self.rows_of(driver).find(|row| row.release == release)
     }
+
+    /// Whether some row of the driver says anything of the ESXi hosts. Where none does, nobody has to look at them.
+    pub fn bounds_esxi(&self, driver: Driver) -> bool {
+        self.rows_of(driver).any(|row| row.esxi.is_some())
+    }
 }
 
 /// The first sixteen hex digits of the SHA-256 of some content.
-pub(crate) fn short_digest(content: &[u8]) -> String {
+pub fn short_digest(content: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, content);
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -113,20 +134,61 @@ pub struct Row {
     /// Its release.
     pub release: Release,
     /// The API servers it runs against.
-    pub kubernetes: Range<KubernetesVersion>,
+    pub kubernetes: Bounds<KubernetesVersion>,
     /// The vCenters it runs against; every vCenter of the cluster must be in here.
-    pub vsphere: Range<VsphereVersion>,
+    pub vsphere: Bounds<VsphereVersion>,
+    /// The ESXi hosts it runs on, where the row says something of them; every host whose version is known must be in here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub esxi: Option<Bounds<VsphereVersion>>,
+    /// The releases that may be installed when this one is: any, unless makers say otherwise.
+    pub upgrades_from: Range<Release>,
     /// Does this release wait for nodes that a cloud provider initialised? Always false for CPI.
     pub needs_cpi: bool,
     /// How its objects are made.
     pub rendering: Rendering,
     /// What else is known of it.
     pub marks: Marks,
+    /// Where its makers publish it, if the row says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The images that its author names. Read to be shown and checked; the operators know those of the releases they build.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     /// The manifests that the original's format lists. Read, and never applied for a release we render.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deployment_path: Vec<String>,
-    /// Why the bounds are what they are.
+}
+
+/// What a release runs with: where it is refused, and where it is advised against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bounds<V: Version> {
+    /// Outside of this range the release is refused.
+    pub hard: Bound<V>,
+    /// Outside of this range the admin is warned. None: there is nothing to warn of within the hard bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommended: Option<Bound<V>>,
+}
+
+/// One range, and why it is what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bound<V: Version> {
+    /// The versions in it.
+    #[serde(flatten)]
+    pub range: Range<V>,
+    /// Its ground.
     pub evidence: Evidence,
+}
+
+impl<V: Version> Bounds<V> {
+    /// The recommended range, or all that is not refused.
+    pub fn window(&self) -> &Bound<V> {
+        self.recommended.as_ref().unwrap_or(&self.hard)
+    }
+
+    /// How well the weaker of the ranges is founded.
+    pub fn weakest(&self) -> Grade {
+        self.recommended.iter().map(|bound| bound.evidence.grade).fold(self.hard.evidence.grade, Grade::min)
+    }
 }
 
 /// How the objects of a release are made.
@@ -164,30 +226,24 @@ pub enum Channel {
     Candidate,
 }
 
-/// Something to tell the admin of a cluster that lies in both ranges.
+/// Something to tell the admin of a cluster that lies in all of the ranges.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Caution {
     /// API servers it concerns.
     pub kubernetes: Range<KubernetesVersion>,
     /// vCenters it concerns; one of the cluster's in here is enough.
     pub vsphere: Range<VsphereVersion>,
+    /// Only those who leave a release in this range; none: everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Range<Release>>,
     /// A sentence without a full stop.
     pub text: String,
 }
 
-/// Why the bounds are what they are.
+/// Why a range is what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
-    /// For the Kubernetes range.
-    pub kubernetes: Backing,
-    /// For the vSphere range.
-    pub vsphere: Backing,
-}
-
-/// How well a range is founded, and on what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Backing {
-    /// How well.
+    /// How well it is founded.
     pub grade: Grade,
     /// On what: a public document, an issue, or the matrix itself.
     pub reference: String,

@@ -27,7 +27,7 @@ impl<V: Version> Line<V> {
     }
 
     /// The first number of the line; 0 for the line that holds every version.
-    pub(crate) fn major(&self) -> u32 {
+    pub fn major(&self) -> u32 {
         self.first.numbers()[0]
     }
 

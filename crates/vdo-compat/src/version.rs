@@ -103,6 +103,16 @@ impl KubernetesVersion {
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
         Self { numbers: [major, minor, patch, 0], maturity: Maturity::Final }
     }
+
+    /// Major and minor.
+    pub const fn line(&self) -> (u32, u32) {
+        (self.numbers[0], self.numbers[1])
+    }
+
+    /// The first release of the next minor.
+    pub const fn next_minor(&self) -> Self {
+        Self::new(self.numbers[0], self.numbers[1].saturating_add(1), 0)
+    }
 }
 
 impl Release {
@@ -114,6 +124,11 @@ impl Release {
     /// Major, minor and patch: what facts per release line are keyed by.
     pub const fn triple(&self) -> (u32, u32, u32) {
         (self.numbers[0], self.numbers[1], self.numbers[2])
+    }
+
+    /// Major and minor: a newer release with the same is a patch.
+    pub const fn line(&self) -> (u32, u32) {
+        (self.numbers[0], self.numbers[1])
     }
 
     /// How finished it is.

@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
 use kube::{Api, ResourceExt};
 use vdo_api::names::{CPI_MANAGER, CSI_MANAGER, MATRIX_CONFIG_MAPS};
-use vdo_api::{CompatibilityConfig, VDOConfig, VsphereCloudConfig};
+use vdo_api::{CompatibilityConfig, CompatibilityConfigSpec, VDOConfig, VsphereCloudConfig};
 use vdo_plan::Reading;
 use vdo_plan::order::PerDriver;
 use vdo_runtime::clock::{Monotonic, monotonic};
@@ -39,7 +39,7 @@ pub struct Watched {
     stray_vcenters: Rows<Stray>,
     nodes: Rows<NodeRow>,
     leases: PerDriver<Rows<LeaseRow>>,
-    sources: Rows<String>,
+    sources: Rows<(String, Result<CompatibilityConfigSpec, String>)>,
     pinned: Vec<String>,
     began: Monotonic,
 }
@@ -80,7 +80,12 @@ impl Watched {
                 "compatibilityconfigs",
                 Api::<DeserializeGuard<CompatibilityConfig>>::namespaced(client(), namespace),
                 Selector::all(),
-                |config| Some(config.map_or_else(|broken| broken.name.clone(), ResourceExt::name_any)),
+                |config| {
+                    Some(match config {
+                        Ok(config) => (config.name_any(), Ok(config.spec.clone())),
+                        Err(broken) => (broken.name.clone(), Err(broken.why.clone())),
+                    })
+                },
             ),
             pinned: args.shared.kube_system_secrets.clone(),
             began: monotonic(),

@@ -14,6 +14,7 @@ use vdo_api::names::{CORE_MANAGER, LOG_ANNOTATION};
 use vdo_api::vcenter::{Login, LoginOutcome};
 use vdo_api::{Condition, VDOConfig, VsphereCloudConfig, VsphereCloudConfigStatus};
 use vdo_compat::Driver;
+use vdo_compat::upgrade::Prospect;
 use vdo_plan::Reading;
 use vdo_plan::driver::view;
 use vdo_plan::order::PerDriver;
@@ -31,9 +32,11 @@ use crate::args::Args;
 use crate::configs::Ahead;
 use crate::metrics::CoreMetrics;
 use crate::observe::{ServerVersion, Watched, decoded, observe_configs};
-use crate::order::choose::{Answer, Question, answer};
+use crate::order::choose::{Answer, Question, Wish, answer, before_the_next_kubernetes};
+use crate::order::matrix::{Standing, Wanted};
 use crate::order::nodes::{Inventory, Joined, join};
 use crate::order::{Part, gates, matrix, sum};
+use crate::sources::fetch::Fetching;
 use crate::strays::{Kind, Stray, Told};
 use crate::vcenter::due::{self, Due};
 use crate::vcenter::memory::Memory;
@@ -72,11 +75,14 @@ struct State {
     /// Nodes whose machine was not found, and since when.
     strangers: BTreeMap<String, Monotonic>,
     words: Words,
+    fetching: Fetching,
+    standing: Standing,
 }
 
 /// Runs until told to stop.
 #[allow(clippy::await_holding_refcell_ref, reason = "one pass at a time; the farewell comes after the last")]
 pub async fn operate(args: Args) -> Result<Ending, String> {
+    let fetcher = args.fetcher()?;
     let operator = Operator::start(CORE_MANAGER, env!("CARGO_PKG_VERSION"), &args.shared).await?;
     let metrics = CoreMetrics::new(&operator.metrics).map_err(|error| error.to_string())?;
     let context = Context {
@@ -96,6 +102,8 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         generation: None,
         strangers: BTreeMap::new(),
         words,
+        fetching: Fetching::new(fetcher, &operator.wake, &context.args.shared.namespace, context.args.pace()),
+        standing: Standing::default(),
     });
     let pass = async |_| pass(&context, &mut state.borrow_mut()).await;
     let farewell = async || {
@@ -226,7 +234,8 @@ async fn verify_one(
     }
     memory.of(&uid).pending = None;
     let Ok(ready) = &errand else { return Ok((config, Due::Wait(Duration::MAX))) };
-    let due = memory.of(&uid).due(ready, &config, login.as_ref(), now);
+    let hosts = memory.hosts(&config);
+    let due = memory.of(&uid).due(ready, &config, login.as_ref(), hosts, now);
     if due != Due::Announce {
         memory.start(&uid, &config, ready, due);
         return Ok((config, due));
@@ -318,9 +327,20 @@ async fn sum_up(
     let (nodes, machines_known) = joined(ctx, state, active, &vcenters);
     note_unmatched(&mut state.memory, &vcenters, &nodes);
 
-    let matrix = matrix::choose(&ctx.watched.sources(&ctx.args.shared.namespace));
+    let wanted = matrix::wanted(&ctx.watched.sources(&ctx.args.shared.namespace));
+    let place = wanted.as_ref().ok().and_then(Wanted::place);
+    let mut soon = state.fetching.follow(&ctx.cluster, place).await;
+    let mut matrix = wanted.and_then(|wanted| matrix::choose(&wanted, |place| state.fetching.matrix(place)));
+    if let Ok(chosen) = &mut matrix {
+        let left = state.standing.steady(chosen, ctx.args.pace().settle, monotonic());
+        soon = soon.into_iter().chain(left).min();
+        // A matrix that cannot be read says nothing about what it asks for.
+        if state.memory.ask_for_hosts(matrix::hosts_asked(&chosen.matrix)) {
+            soon = Some(Duration::ZERO);
+        }
+    }
     let view = view(active, now);
-    let ask = |driver: Driver, wanted: bool, names: Vec<&str>, pin: Option<&str>| {
+    let ask = |driver: Driver, wanted: bool, names: Vec<&str>, wish: Wish<'_>| {
         wanted.then(|| {
             let question = Question {
                 driver,
@@ -330,20 +350,20 @@ async fn sum_up(
                     .filter(|(name, _)| names.contains(&name.as_str()))
                     .map(|(name, it)| (name.as_str(), it.present().map_or(Reading::Absent, Reading::Present)))
                     .collect(),
-                pin,
+                wish,
                 installed: view.records.of(driver).installed.as_ref().map(|key| key.release),
                 refused: view.records.of(driver).refused_release.as_ref().map(|it| it.key.release),
                 matrix: &matrix,
             };
-            answer(&question)
+            (answer(&question), before_the_next_kubernetes(&question))
         })
     };
-    let cpi_pin = spec.cloud_provider.as_ref().and_then(|it| it.version.as_deref());
-    let csi_pin = spec.storage_provider.as_ref().and_then(|it| it.version.as_deref());
-    let answers: PerDriver<Option<Answer>> = PerDriver {
-        cpi: ask(Driver::Cpi, spec.wants_cpi(), spec.cpi_vcenters(), cpi_pin),
-        csi: ask(Driver::Csi, spec.wants_csi(), spec.csi_vcenters(), csi_pin),
-    };
+    let cpi_wish = spec.cloud_provider.as_ref().map(Wish::from).unwrap_or_default();
+    let csi_wish = spec.storage_provider.as_ref().map(Wish::from).unwrap_or_default();
+    let (cpi, cpi_next) = ask(Driver::Cpi, spec.wants_cpi(), spec.cpi_vcenters(), cpi_wish).unzip();
+    let (csi, csi_next) = ask(Driver::Csi, spec.wants_csi(), spec.csi_vcenters(), csi_wish).unzip();
+    let answers: PerDriver<Option<Answer>> = PerDriver { cpi, csi };
+    let next: Vec<Prospect> = [cpi_next, csi_next].into_iter().flatten().flatten().collect();
     let gates = gates::publish(
         &view,
         &gates::Ground {
@@ -360,6 +380,8 @@ async fn sum_up(
         config: active,
         vcenters: &vcenters,
         answers: &answers,
+        next: &next,
+        stale: matrix.as_ref().ok().and_then(|chosen| chosen.stale.as_ref()),
         gates: &gates,
         nodes: &nodes,
         pulses: ctx.watched.pulses(),
@@ -377,10 +399,7 @@ async fn sum_up(
     ctx.metrics.show_config(active, &part);
     let later = report(ctx, &mut state.ahead, active, part, Some(&state.words)).await?;
     let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + A_MOMENT);
-    Ok(match (later, patience) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    })
+    Ok([later, patience, soon].into_iter().flatten().min())
 }
 
 fn known_for(state: &mut State, active: &VDOConfig) -> Duration {

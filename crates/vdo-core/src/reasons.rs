@@ -172,7 +172,7 @@ vdo_api::reasons! {
         "Nothing to do.",
     }
     VCENTERS_NOT_READ = "VCentersNotRead" {
-        "A first installation waits until every vCenter that is named was verified once.",
+        "A first installation waits until every vCenter that is named was verified once, and its ESXi hosts were looked at where a row of the matrix has a bound for them.",
         "Nothing is installed.",
         "See the conditions of the VsphereCloudConfigs that the message names.",
     }
@@ -186,10 +186,40 @@ vdo_api::reasons! {
         "What is installed keeps running and is repaired; nothing new is rolled out.",
         "Keep one of the sources that the message names.",
     }
-    MATRIX_SOURCE_UNSUPPORTED = "MatrixSourceUnsupported" {
-        "The compatibility matrix is at an address, and this release does not fetch any.",
+    MATRIX_NOT_FETCHED = "MatrixNotFetched" {
+        "The compatibility matrix is at an address, and is being fetched for the first time.",
         "What is installed keeps running and is repaired; nothing new is rolled out.",
-        "Put the content into the key versionConfigContent of the ConfigMap comp-matrix-config, or remove the source to use the built-in matrix.",
+        "Wait half a minute.",
+    }
+    MATRIX_FETCH_FAILED = "MatrixFetchFailed" {
+        "The compatibility matrix could not be fetched from its address.",
+        "The last good copy counts; without one what is installed keeps running, and nothing new is rolled out. It is tried again, at most every ten minutes.",
+        "The message says what stands in the way: the name, the network, a proxy (chart value proxy), the certificate (chart value caBundle), or the server's answer.",
+    }
+    MATRIX_NOT_TRUSTED = "MatrixNotTrusted" {
+        "The compatibility matrix at the address is not the one with the pinned digest, or is not signed with the given key.",
+        "It is not used. The last good copy counts; without one nothing new is rolled out.",
+        "Find out who changed it. If the change is meant, set the digest of the new matrix, or have it signed.",
+    }
+    MATRIX_OUTDATED = "MatrixOutdated" {
+        "The compatibility matrix at the address has a lower serial than the one that was read before: somebody put an old copy there, or sends one.",
+        "It is not used. The copy that was read before counts.",
+        "Have a matrix with a higher serial published. If the old one is meant, delete the ConfigMap vdo-matrix-copy and restart vdo-core.",
+    }
+    MAY_BE_UPGRADED = "MayBeUpgraded" {
+        "Every driver that is installed fits the next minor of Kubernetes, too.",
+        "Nothing; a driver moves only when it is asked to.",
+        "Upgrade when you like. The message says which driver to move afterwards.",
+    }
+    DRIVERS_FIRST = "DriversFirst" {
+        "A driver that is installed is not made for the next minor of Kubernetes, and another release is made for both.",
+        "Nothing; a driver moves only when it is asked to.",
+        "Before you upgrade Kubernetes, pin the release that the message names and wait until Ready is True again.",
+    }
+    NOTHING_FITS_NEXT = "NothingFitsNext" {
+        "No release of the matrix is made for the next minor of Kubernetes.",
+        "Nothing; what is installed would keep running after an upgrade, at your own risk.",
+        "Wait with the upgrade of Kubernetes until a newer VDO, or a matrix of yours, has a release that is made for it.",
     }
     KUBERNETES_VERSION_UNKNOWN = "KubernetesVersionUnknown" {
         "The version that the API server reports cannot be read.",

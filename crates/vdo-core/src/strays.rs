@@ -47,7 +47,7 @@ impl Kind {
     fn other_parts(self) -> &'static [&'static str] {
         match self {
             Kind::Vdo => &["gates", "nodes"],
-            Kind::Vcenter => &["verified", "login", "presented"],
+            Kind::Vcenter => &["verified", "login", "presented", "esxi"],
         }
     }
 }

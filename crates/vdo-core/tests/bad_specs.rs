@@ -10,7 +10,7 @@ use vdo_api::vcenter::{SecretVersion, Trust, TrustMode, Verified, VsphereCloudCo
 use vdo_api::vdoconfig::StorageProvider;
 use vdo_api::{VDOConfig, VDOConfigSpec, VsphereCloudConfig, VsphereCloudConfigSpec};
 use vdo_compat::Driver;
-use vdo_core::order::choose::{Question, answer};
+use vdo_core::order::choose::{Question, Wish, answer};
 use vdo_core::order::gates::{Ground, publish};
 use vdo_core::order::matrix;
 use vdo_core::order::nodes::Joined;
@@ -109,7 +109,7 @@ fn b59_storage_that_needs_a_cloud_provider_says_so() {
         driver: Driver::Csi,
         kubernetes: "1.35.0",
         vcenters: vec![("vc", Reading::Present(&config))],
-        pin: None,
+        wish: Wish::default(),
         installed: None,
         refused: None,
         matrix: &Ok(matrix::built_in()),

@@ -29,6 +29,10 @@ pub struct Revision {
     /// revisions of one release that agree in it differ in rendering only.
     #[serde(default)]
     pub configuration: String,
+    /// A keyed digest of the credentials that the driver reads when it starts and never again; empty where it reads them
+    /// while it runs. With it a new password is another revision of the same configuration.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub credentials: String,
     /// Its stages, in order.
     pub stages: Vec<Stage>,
 }
@@ -74,7 +78,13 @@ impl Revision {
             metadata["annotations"][names::REVISION_ANNOTATION] = Value::from(id.as_str());
         }
         let configuration = content_id(key, configuration.to_string().as_bytes());
-        Revision { key: Key { release, id }, configuration, stages }
+        Revision { key: Key { release, id }, configuration, credentials: String::new(), stages }
+    }
+
+    /// This revision of a driver that reads credentials only when it starts: those with this keyed digest. The pods have
+    /// to bear the digest as well, or a new password would be another revision and start none of them.
+    pub fn started_with(self, credentials: String) -> Self {
+        Revision { credentials, ..self }
     }
 
     /// Every object, in the order in which they are applied.
@@ -89,8 +99,22 @@ impl Revision {
 
     /// Whether `other` is this release with this configuration, rendered by another build.
     pub fn differs_in_rendering_only(&self, other: &Revision) -> bool {
-        self.key != other.key
-            && self.key.release == other.key.release
+        self.key != other.key && self.is_as_asked_in(other) && self.credentials == other.credentials
+    }
+
+    /// Whether the contents that the driver reads live are the same in `other`, but for their age: what was asked for is
+    /// the same, whatever the rendering and the password.
+    pub fn shares_contents_with(&self, other: &Revision) -> bool {
+        self.key == other.key || self.is_as_asked_in(other)
+    }
+
+    /// Whether `other` is the same with other credentials, which this driver reads only when it starts.
+    pub fn differs_in_credentials(&self, other: &Revision) -> bool {
+        self.is_as_asked_in(other) && self.credentials != other.credentials
+    }
+
+    fn is_as_asked_in(&self, other: &Revision) -> bool {
+        self.key.release == other.key.release
             && !self.configuration.is_empty()
             && self.configuration == other.configuration
     }

@@ -5,7 +5,7 @@
 mod world;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use vdo_api::Truth;
@@ -16,6 +16,7 @@ use vdo_plan::drift::Fight;
 use vdo_plan::driver::{Bearer, Bearers, Deed, Plan, Repair};
 use vdo_plan::journal::Journal;
 use vdo_plan::order::{Look, Step};
+use vdo_plan::revision::content_id;
 use vdo_plan::{Finding, Object, Reading, Revision};
 use world::{KEY, World, meta, revision};
 
@@ -302,6 +303,66 @@ fn a_driver_that_is_not_wanted_any_more_goes_with_everything_of_it() {
     assert_eq!(world.scene.config.metadata.finalizers, None);
     let record = &world.scene.config.status.as_ref().unwrap().cpi.as_ref().unwrap().record;
     assert_eq!((&record.installed, &record.attempt), (&None, &None));
+}
+
+/// The configuration `a` of a driver that reads this password when it starts and never again: its pods bear a digest.
+fn read_once(password: &str) -> Revision {
+    let mut stages = revision("1.36.0", "a", password).stages;
+    let digest = content_id(KEY, password.as_bytes());
+    let annotations = Some([("digest".to_owned(), digest.clone())].into());
+    let mut set =
+        DaemonSet { metadata: meta("driver"), spec: Some(Default::default()), ..DaemonSet::default() };
+    let template = &mut set.spec.as_mut().unwrap().template;
+    template.metadata = Some(ObjectMeta { annotations, ..ObjectMeta::default() });
+    stages[1].objects = vec![Object::new(&set)];
+    Revision::seal(Driver::Cpi, "1.36.0".parse().unwrap(), &json!("a"), stages, KEY).started_with(digest)
+}
+
+/// A driver with the password `p`, and a roll-out of the password `q` that is claimed and not applied.
+fn rotating(world: &mut World) -> (Revision, Revision) {
+    let (old, new) = (read_once("p"), read_once("q"));
+    world.wanted = old.clone();
+    world.settle();
+    world.hold_gate();
+    world.wanted = new.clone();
+    let plan = world.pass();
+    assert!(matches!(plan.decision.step, Step::Claim { .. }), "{:?}", plan.decision);
+    (old, new)
+}
+
+#[test]
+fn a_new_password_of_a_driver_that_reads_it_once_is_one_roll_out_also_while_the_gate_is_held() {
+    let mut world = World::new();
+    let (_, new) = rotating(&mut world);
+    let plan = world.pass();
+    let [Deed::Apply(stages)] = &plan.deeds[..] else { panic!("{:?}", plan.deeds) };
+    assert_eq!(stages.last(), Some(&new.stages[1].objects));
+    world.settle();
+    assert_eq!((world.installed(), world.ready()), (new.key.id, Truth::True));
+    assert_eq!(world.settle(), 0);
+}
+
+#[test]
+fn a_roll_out_of_a_new_password_that_fails_goes_back_to_the_pods_of_before_with_the_new_password() {
+    let mut world = World::new();
+    let (old, new) = rotating(&mut world);
+    world.broken = Some((new.key.id.clone(), "1 of 3 pods work".to_owned()));
+    world.settle();
+    world.scene.now = "2026-01-01T00:10:01Z".parse().unwrap();
+    // Why it failed is on record first.
+    assert_eq!(world.pass().deeds, []);
+    let plan = world.pass();
+    let Some(Deed::Apply(stages)) = plan.deeds.first() else { panic!("{:?}", plan.deeds) };
+    assert_eq!(stages.last(), Some(&old.stages[1].objects));
+    let secret = stages.iter().flatten().find(|it| it.reference().kind == "Secret").unwrap();
+    assert_eq!(secret.value()["data"], new.stages[0].objects[0].value()["data"]);
+    world.settle();
+    assert_eq!((world.installed(), world.settle(), world.ready()), (old.key.id.clone(), 0, Truth::True));
+    // Refused or not, the next password counts.
+    world.broken = None;
+    world.wanted = read_once("r");
+    world.settle();
+    assert_eq!(world.installed(), world.wanted.key.id);
 }
 
 /// The installed configuration, rendered by another build.

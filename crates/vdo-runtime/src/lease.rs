@@ -16,9 +16,8 @@ use tokio::task::JoinHandle;
 use vdo_api::names;
 
 use crate::client::{Cluster, WRITE_DEADLINE, built};
-use crate::clock::{Monotonic, monotonic, wall};
+use crate::clock::{Monotonic, jittered, monotonic, wall};
 use crate::fault::KubeFault;
-use crate::watch::jittered;
 
 /// A Lease that did not change for so long, as we saw it, is free.
 pub const DURATION: Duration = Duration::from_secs(30);

@@ -24,6 +24,7 @@ pub mod ending;
 pub mod events;
 pub mod fault;
 pub mod journal;
+pub mod kept;
 pub mod lease;
 pub mod logs;
 pub mod metrics;

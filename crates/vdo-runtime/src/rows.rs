@@ -2,7 +2,7 @@
 //! Leases.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -257,19 +257,19 @@ struct Said {
 
 slim_resource!(SlimPod, Pod, kube::core::NamespaceResourceScope);
 
-/// What is kept of a Pod.
+/// What is kept of a Pod. Its texts are shared, because a pass looks at a copy of all rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodRow {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its node, once it has one.
-    pub node: Option<Box<str>>,
+    pub node: Option<Arc<str>>,
     /// Its phase.
-    pub phase: Box<str>,
+    pub phase: Arc<str>,
     /// Whether it is ready.
     pub ready: bool,
     /// The revision that it says it belongs to.
-    pub revision: Option<Box<str>>,
+    pub revision: Option<Arc<str>>,
     /// How often its containers were started again.
     pub restarts: i32,
     /// Why it does not run, in the words of the kubelet or the scheduler.
@@ -295,8 +295,8 @@ pub fn pod_row(pod: &SlimPod) -> PodRow {
     let ready = condition("Ready").is_some_and(|it| &*it.status == "True");
     PodRow {
         name: pod.metadata.name.as_deref().unwrap_or_default().into(),
-        node: pod.spec.node_name.clone(),
-        phase: status.phase.clone(),
+        node: pod.spec.node_name.as_deref().map(Into::into),
+        phase: (&*status.phase).into(),
         ready,
         revision: pod.annotations().get(REVISION_ANNOTATION).map(|id| id.as_str().into()),
         restarts: containers().fold(0i32, |sum, container| sum.saturating_add(container.restart_count)),

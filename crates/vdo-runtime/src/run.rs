@@ -9,12 +9,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout, timeout_at};
 
 use crate::client::{Cluster, Licence};
-use crate::clock::{Monotonic, monotonic};
+use crate::clock::{Monotonic, jittered, monotonic};
 use crate::fault::{KubeFault, Retry};
 use crate::lease::{Leadership, LeaseKeeper, Parting};
 use crate::serve::Health;
 use crate::wake::Wake;
-use crate::watch::jittered;
 
 /// The longest time between two passes: a change that no watch shows is found by then.
 pub const LONGEST: Duration = Duration::from_secs(300);

@@ -9,7 +9,6 @@ mod task;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -334,12 +333,6 @@ impl<R: PartialEq> Table<R> {
         self.rows.retain(|_, slot| slot.round == round);
         self.rows.len() != before || !std::mem::replace(&mut self.listed, true)
     }
-}
-
-/// Up to a quarter longer, so that watches and replicas do not come back in step.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    pause + pause.mul_f64((random % 1024) as f64 / 4096.0)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,6 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use k8s_openapi::jiff::SignedDuration;
 use vdo_api::names::OPERATORS_NAMESPACE;
 use vdo_compat::{Driver, KubernetesVersion, Release, VsphereVersion};
+use vdo_fetch::Pin;
 
 use crate::called::Called;
 
@@ -125,6 +126,66 @@ pub enum MatrixCommand {
     Explain(MatrixExplainArgs),
     /// Lists the rows: the Kubernetes and vSphere that each release is for, and on what ground.
     Show(MatrixShowArgs),
+    /// Prints the JSON Schema of our form of a matrix.
+    Schema,
+    /// Says whether the cluster may be upgraded with the drivers that are installed, and in which order to move.
+    ///
+    /// Reads what is installed, and the versions as they are, from the cluster; with --cpi or --csi from the command
+    /// line. Exit code 0: upgrade now; 1: a driver has to move first, or no release is made for it.
+    MayUpgrade(MatrixMayUpgradeArgs),
+    /// Looks for what is wrong with a matrix, as it stands in `versionConfigContent` or at an address.
+    ///
+    /// Exit code 0: nothing but notes; 1: an error or a warning. docs/matrix-lint.md explains each finding.
+    Lint(MatrixLintArgs),
+}
+
+/// What the cluster shall become.
+#[derive(Debug, clap::Args)]
+pub struct MatrixMayUpgradeArgs {
+    /// The version of the API server to upgrade to, as in `1.37.0`. Without it, it stays.
+    #[arg(long, value_name = "V", required_unless_present = "vsphere")]
+    pub kubernetes: Option<KubernetesVersion>,
+    /// The version of each vCenter to upgrade to, as in `9.0.1`: one for all, or one for each in the order of their
+    /// names. Without it they stay.
+    #[arg(long, value_name = "V", value_delimiter = ',')]
+    pub vsphere: Vec<VsphereVersion>,
+    /// Asks no cluster: this release of CPI is installed.
+    #[arg(long, value_name = "RELEASE", requires_all = ["from_kubernetes", "from_vsphere"])]
+    pub cpi: Option<Release>,
+    /// Asks no cluster: this release of CSI is installed.
+    #[arg(long, value_name = "RELEASE", requires_all = ["from_kubernetes", "from_vsphere"])]
+    pub csi: Option<Release>,
+    /// With --cpi or --csi: the version of the API server as it is.
+    #[arg(long, value_name = "V")]
+    pub from_kubernetes: Option<KubernetesVersion>,
+    /// With --cpi or --csi: the version of each vCenter as it is.
+    #[arg(long, value_name = "V", value_delimiter = ',')]
+    pub from_vsphere: Vec<VsphereVersion>,
+    /// With --cpi or --csi: what the ESXi hosts of every vCenter run, for a matrix with a bound for them. From a cluster
+    /// it is what vdo-core read.
+    #[arg(long, value_name = "V", value_delimiter = ',', requires = "from_vsphere")]
+    pub esxi: Vec<VsphereVersion>,
+    /// Which matrix, and how to answer.
+    #[command(flatten)]
+    pub show: MatrixShowArgs,
+}
+
+/// What to look through.
+#[derive(Debug, clap::Args)]
+pub struct MatrixLintArgs {
+    /// The file with the matrix, or its https address; `-` is standard input.
+    #[arg(value_name = "FILE|URL")]
+    pub matrix: PathBuf,
+    /// What it is checked by.
+    #[command(flatten)]
+    pub trust: MatrixTrustArgs,
+    /// A folder with the manifests that the matrix names; each is looked for by the end of its path. Without it only the
+    /// matrix itself is looked through.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+    /// Prints the findings for programs.
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
 }
 
 /// Which cluster, and which matrix.
@@ -136,6 +197,9 @@ pub struct MatrixExplainArgs {
     /// The version of each vCenter, as in `8.0.3` or `8.0 U3`.
     #[arg(long, value_name = "V", value_delimiter = ',', required = true)]
     pub vsphere: Vec<VsphereVersion>,
+    /// What the ESXi hosts of every vCenter run, for a matrix with a bound for them. Without it no host refuses anything.
+    #[arg(long, value_name = "V", value_delimiter = ',')]
+    pub esxi: Vec<VsphereVersion>,
     /// Only this driver.
     #[arg(long, value_name = "DRIVER")]
     pub driver: Option<DriverName>,
@@ -147,12 +211,32 @@ pub struct MatrixExplainArgs {
 /// Which matrix, and how to answer.
 #[derive(Debug, clap::Args)]
 pub struct MatrixShowArgs {
-    /// The file with the matrix, in the JSON of `versionConfigContent`; `-` is standard input. Without it the built-in one.
-    #[arg(long, value_name = "FILE")]
+    /// The file with the matrix, as it stands in `versionConfigContent`, or its https address; `-` is standard input.
+    /// Without it the built-in one.
+    #[arg(long, value_name = "FILE|URL")]
     pub matrix: Option<PathBuf>,
+    /// What it is checked by.
+    #[command(flatten)]
+    pub trust: MatrixTrustArgs,
     /// Prints the answer for programs.
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+}
+
+/// What a matrix is checked by, as an operator checks the one of a CompatibilityConfig.
+#[derive(Debug, Default, clap::Args)]
+pub struct MatrixTrustArgs {
+    /// The SHA-256 digest that the matrix has to have, as sha256sum prints it.
+    #[arg(long, value_name = "DIGEST", requires = "matrix")]
+    pub sha256: Option<Pin>,
+    /// The public key (PEM, ECDSA P-256) that the matrix has to be signed with. The signature is read beside it, from the
+    /// same file or address with `.sig` behind it.
+    #[arg(long, value_name = "FILE", requires = "matrix")]
+    pub public_key: Option<PathBuf>,
+    /// Certificates (PEM) of authorities by which the server of an address is verified, besides the public ones. The way
+    /// through a proxy is read from HTTPS_PROXY and NO_PROXY.
+    #[arg(long, value_name = "FILE", requires = "matrix")]
+    pub ca_bundle: Option<PathBuf>,
 }
 
 /// A driver, as it is typed.

@@ -98,7 +98,9 @@ fn values(option: &Arg) -> Vec<(String, String)> {
 }
 
 fn wants_file(option: &Arg) -> bool {
-    option.get_value_names().is_some_and(|names| names.iter().any(|name| name == "FILE"))
+    option
+        .get_value_names()
+        .is_some_and(|names| names.iter().any(|name| name.split('|').any(|kind| kind == "FILE")))
 }
 
 fn help(option: &Arg) -> String {

@@ -4,9 +4,9 @@
 //! offline what an operator would apply. [`connect`] finds a cluster, [`observe`] reads it, [`seen`] sums it up, [`next`]
 //! says what to do, [`screen`] draws it and [`watch`] keeps it current; [`nodes`] is the same for each node, and
 //! [`plan`] says what the operators would change. [`explain`] looks a reason up, [`matrix`] says offline which release
-//! fits, [`release`] lets go of what no operator is left to finish, [`completion`] is for shells.
-//! [`look`], [`page`], [`table`], [`terminal`] and [`progress`] are how answers are shown, [`bundle`] reads the objects of a
-//! file, [`yaml`] reads and writes YAML.
+//! fits and what is wrong with a matrix, [`release`] lets go of what no operator is left to finish, [`completion`] is for shells.
+//! [`look`], [`page`], [`table`], [`terminal`] and [`progress`] are how answers are shown, [`input`] reads a file, [`bundle`] the
+//! objects of one, [`yaml`] reads and writes YAML.
 //!
 //! **Invariant:** no rule of its own: what is rendered, chosen or explained comes from the libraries that the
 //! operators run. Writes nothing to a cluster but for [`release`], which has to be meant, and prints what a Secret holds only when asked to.
@@ -19,6 +19,7 @@ pub mod called;
 pub mod completion;
 pub mod connect;
 pub mod explain;
+pub mod input;
 pub mod look;
 pub mod matrix;
 pub mod next;

@@ -1,9 +1,15 @@
-//! A compatibility matrix without a cluster: its rows, which release fits, and what stands in the way of the others. Pure.
+//! A compatibility matrix without a cluster: its rows, which release fits, and what stands in the way of the others. Pure, but
+//! for [`observe`] and [`source`], which read.
+
+pub mod lint;
+pub mod observe;
+pub mod source;
+pub mod upgrade;
 
 use serde::Serialize;
 use vdo_compat::{
-    Channel, Cluster, Driver, Grade, KubernetesVersion, Matrix, Release, Request, Row, Selection, Vcenter,
-    VsphereVersion, explain, misfit, select,
+    Bounds, Channel, Cluster, Driver, Grade, KubernetesVersion, Matrix, Release, Request, Row, Selection,
+    Vcenter, Version, VsphereVersion, explain, misfit, select,
 };
 
 use crate::look::{Look, Mark};
@@ -17,6 +23,8 @@ pub struct Asked {
     pub kubernetes: KubernetesVersion,
     /// Every vCenter.
     pub vsphere: Vec<VsphereVersion>,
+    /// What the ESXi hosts of each of them run, as far as that is known.
+    pub esxi: Vec<VsphereVersion>,
     /// For which drivers.
     pub drivers: Vec<Driver>,
 }
@@ -31,6 +39,9 @@ pub struct Explanation {
     pub kubernetes: KubernetesVersion,
     /// The vCenters that were asked about.
     pub vsphere: Vec<VsphereVersion>,
+    /// What their ESXi hosts run, if that was said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub esxi: Vec<VsphereVersion>,
     /// Whether a release fits for each driver.
     pub fits: bool,
     /// One for each driver that was asked about.
@@ -70,8 +81,10 @@ pub struct ReleaseAnswer {
 
 /// Which release of each driver fits, as the operators choose where nothing is installed.
 pub fn explanation(name: &str, matrix: &Matrix, asked: &Asked) -> Explanation {
-    let named =
-        |(at, version): (usize, &VsphereVersion)| Vcenter { name: (at + 1).to_string(), version: *version };
+    let named = |(at, version): (usize, &VsphereVersion)| Vcenter {
+        hosts: asked.esxi.clone(),
+        ..Vcenter::new((at + 1).to_string(), *version)
+    };
     let cluster = Cluster {
         kubernetes: asked.kubernetes,
         vcenters: asked.vsphere.iter().enumerate().map(named).collect(),
@@ -82,6 +95,7 @@ pub fn explanation(name: &str, matrix: &Matrix, asked: &Asked) -> Explanation {
         matrix: name.to_owned(),
         kubernetes: asked.kubernetes,
         vsphere: asked.vsphere.clone(),
+        esxi: asked.esxi.clone(),
         fits: drivers.iter().all(|it| it.chosen.is_some()),
         drivers,
     }
@@ -109,7 +123,7 @@ fn answer(matrix: &Matrix, driver: Driver, cluster: &Cluster) -> DriverAnswer {
 fn cautions(matrix: &Matrix, row: &Row, cluster: &Cluster) -> Vec<String> {
     let request = Request { pin: Some(row.release.into()), ..Request::default() };
     match select(matrix, row.driver, cluster, &request) {
-        Selection::Chosen(chosen) => chosen.cautions,
+        Selection::Chosen(chosen) => explain::cautions(&chosen),
         Selection::NoMatch(_) => Vec::new(),
     }
 }
@@ -154,8 +168,8 @@ pub fn rows(matrix: &Matrix, look: Look) -> String {
             let cells = [
                 driver.to_string(),
                 row.release.to_string(),
-                row.kubernetes.to_string(),
-                row.vsphere.to_string(),
+                window(&row.kubernetes),
+                window(&row.vsphere),
                 ground(row),
                 marks(row),
             ];
@@ -165,9 +179,17 @@ pub fn rows(matrix: &Matrix, look: Look) -> String {
     table(&all, look)
 }
 
-/// How well the weaker of the two ranges is founded.
+/// What a release is made for, and where it is refused if that is more.
+fn window<V: Version>(bounds: &Bounds<V>) -> String {
+    match &bounds.recommended {
+        Some(window) => format!("{}; runs on {}", window.range, bounds.hard.range),
+        None => bounds.hard.range.to_string(),
+    }
+}
+
+/// How well the weakest of the ranges is founded.
 fn ground(row: &Row) -> String {
-    let grade = row.evidence.kubernetes.grade.min(row.evidence.vsphere.grade);
+    let grade = row.kubernetes.weakest().min(row.vsphere.weakest());
     let word = match grade {
         Grade::Stated => "stated",
         Grade::Inferred => "inferred",
@@ -201,9 +223,31 @@ mod tests {
         let asked = Asked {
             kubernetes: kubernetes.parse().unwrap(),
             vsphere: vsphere.iter().map(|text| text.parse().unwrap()).collect(),
+            esxi: Vec::new(),
             drivers: vec![Driver::Cpi, Driver::Csi],
         };
         explanation("built in", builtin::matrix(), &asked)
+    }
+
+    #[test]
+    fn a_host_of_any_vcenter_counts_where_a_row_has_a_bound_for_it() {
+        let text = r#"{"schemaVersion": 1, "rows": [{"driver": "CSI", "release": "3.8.0", "kubernetes": {"min": "1.30"},
+            "vsphere": {"min": "7.0"}, "esxi": {"min": "8.0"}}]}"#;
+        let matrix = vdo_matrix::parse(vdo_compat::Source::ConfigMap, text).unwrap().matrix;
+        let why = |esxi: &[&str]| {
+            let asked = Asked {
+                kubernetes: "1.34.1".parse().unwrap(),
+                vsphere: vec!["8.0.3".parse().unwrap()],
+                esxi: esxi.iter().map(|text| text.parse().unwrap()).collect(),
+                drivers: vec![Driver::Csi],
+            };
+            explanation("mine", &matrix, &asked).drivers[0].releases[0].why.clone()
+        };
+        assert_eq!((why(&[]), why(&["8.0.2"])), (None, None));
+        assert_eq!(
+            why(&["8.0.2", "7.0.3"]).as_deref(),
+            Some("CSI 3.8.0 needs ESXi 8.0 or newer, a host of vCenter 1 runs 7.0.3")
+        );
     }
 
     #[test]
@@ -216,8 +260,13 @@ mod tests {
         let of = |release: &str| csi.releases.iter().find(|row| row.release.to_string() == release).unwrap();
         assert!(of("3.8.0").fits && of("3.8.0").cautions[0].contains("FIPS"), "{:?}", of("3.8.0"));
         assert_eq!(
-            of("3.5.1").why.as_deref(),
-            Some("CSI 3.5.1 needs Kubernetes 1.31 to 1.33, the cluster runs 1.34.1")
+            of("3.5.1").cautions,
+            ["CSI 3.5.1 is made for Kubernetes 1.31 to 1.33, the cluster runs 1.34.1"]
+        );
+        let cpi = answer.drivers[0].releases.iter().find(|row| row.release.to_string() == "1.36.0").unwrap();
+        assert_eq!(
+            cpi.why.as_deref(),
+            Some("CPI 1.36.0 needs Kubernetes 1.36 or newer, the cluster runs 1.34.1")
         );
         let text = draw(&answer, Look::plain(80));
         assert!(text.contains("\n3.8.0    chosen  "), "{text}");
@@ -226,7 +275,7 @@ mod tests {
 
     #[test]
     fn where_nothing_fits_the_answer_is_no_in_the_words_of_the_condition() {
-        let answer = ask("1.30.1", &["9.0.0"]);
+        let answer = ask("1.30.1", &["6.7.0"]);
         assert!(!answer.fits);
         assert!(
             answer.drivers[1].message.starts_with("no CSI release fits: nearest row CSI 3."),
@@ -239,10 +288,7 @@ mod tests {
     fn the_rows_are_shown_with_their_ground() {
         let text = rows(builtin::matrix(), Look::plain(80));
         assert_eq!(text.lines().count(), builtin::matrix().rows.len() + 1);
-        assert!(
-            text.lines().nth(1).unwrap().starts_with("CPI     1.37.0   1.37 to 1.38  6.7.3 or newer"),
-            "{text}"
-        );
-        assert!(text.contains("\nCSI     3.3.1    1.28 to 1.30  7.0 to 8.0"), "{text}");
+        assert!(text.contains("CPI     1.37.0   1.37 to 1.38; runs on 1.37 or newer"), "{text}");
+        assert!(text.contains("\nCSI     3.3.1    1.28 to 1.30; runs on 1.27 or newer"), "{text}");
     }
 }

@@ -280,8 +280,11 @@ fn misfit(request: &Request) -> Option<String> {
     let cluster = vdo_compat::Cluster { kubernetes, vcenters: Vec::new() };
     let misfit = vdo_compat::misfit(row, &cluster, row.marks.channel)
         // Offline no vCenter has a version.
-        .filter(|misfit| misfit.why != vdo_compat::Why::NoVcenterKnown)?;
-    Some(format!("{}; the operator would not choose it by itself", vdo_compat::explain::misfit(&misfit)))
+        .filter(|misfit| misfit.why != vdo_compat::Why::NoVcenterKnown)
+        .map(|misfit| vdo_compat::explain::misfit(&misfit));
+    let outside = || vdo_compat::outside_of_recommended(row, &cluster);
+    let said = misfit.or_else(|| Some(vdo_compat::explain::made_for(row, &outside()?)))?;
+    Some(format!("{said}; the operator would not choose it by itself"))
 }
 
 /// Whether the values of Secrets are rendered and printed.

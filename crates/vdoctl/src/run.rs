@@ -1,26 +1,28 @@
 //! Asks, prints, and says whether the answer is yes.
 
-use std::io::{ErrorKind, Read, Write, stderr, stdout};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write, stderr, stdout};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cpi_operator::inputs::NodeDeletion;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
-use vdo_compat::{Driver, Matrix, Source, builtin, legacy};
+use vdo_compat::{Channel, Driver, Matrix, builtin};
 use vdo_plan::Reading;
 use vdo_runtime::Cluster;
 use vdo_runtime::clock::wall;
 
 use crate::args::{
-    Args, Colour, Command, Format, MatrixCommand, MatrixExplainArgs, MatrixShowArgs, NodesArgs, NodesFormat,
-    Place, PlanArgs, ReleaseArgs, RenderArgs, Shell, StatusArgs, VersionArgs,
+    Args, Colour, Command, Format, MatrixCommand, MatrixExplainArgs, MatrixLintArgs, MatrixMayUpgradeArgs,
+    MatrixShowArgs, NodesArgs, NodesFormat, Place, PlanArgs, ReleaseArgs, RenderArgs, Shell, StatusArgs,
+    VersionArgs,
 };
 use crate::bundle::Bundle;
 use crate::called::Called;
 use crate::connect::connect;
 use crate::look::{Look, Surface};
-use crate::matrix::{self, Asked};
+use crate::matrix::lint::{self, Verdict};
+use crate::matrix::{self, Asked, source, upgrade};
 use crate::nodes::list::{self, Columns};
 use crate::nodes::{self, NodesReport};
 use crate::plan::list::Detail;
@@ -31,10 +33,7 @@ use crate::render::{self, Request, Secrets};
 use crate::seen::{Report, Seen};
 use crate::version::{self, Versions};
 use crate::watch::Watch;
-use crate::{completion, explain, observe, screen, terminal, yaml};
-
-/// The longest input that is read.
-const INPUT_LIMIT: u64 = 16 * 1024 * 1024;
+use crate::{completion, explain, input, observe, screen, terminal, yaml};
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +49,14 @@ pub async fn run(called: Called, args: Args) -> Result<Answer> {
     let Args { place, color, command } = args;
     match command {
         Command::Render(args) => render(args),
-        Command::Matrix(MatrixCommand::Explain(args)) => explain_matrix(color, args),
-        Command::Matrix(MatrixCommand::Show(args)) => show_matrix(color, args),
+        Command::Matrix(MatrixCommand::Explain(args)) => explain_matrix(color, args).await,
+        Command::Matrix(MatrixCommand::Show(args)) => show_matrix(color, args).await,
+        Command::Matrix(MatrixCommand::Schema) => {
+            print(&formatted(&vdo_matrix::schema(), Format::Json)?)?;
+            Ok(Answer::Yes)
+        }
+        Command::Matrix(MatrixCommand::MayUpgrade(args)) => may_upgrade(&place, color, args).await,
+        Command::Matrix(MatrixCommand::Lint(args)) => lint_matrix(color, args).await,
         Command::Explain { reason } => explain(called, &reason),
         Command::Status(args) => status(called, &place, color, args).await,
         Command::Nodes(args) => nodes(called, &place, color, args).await,
@@ -64,9 +69,9 @@ pub async fn run(called: Called, args: Args) -> Result<Answer> {
 
 fn render(args: RenderArgs) -> Result<Answer> {
     let driver = args.driver.into();
-    let input = args.input.display().to_string();
-    let text = read_input(&args.input).with_context(|| format!("cannot read {input}"))?;
-    let bundle = Bundle::read(&text).with_context(|| format!("cannot use {input}"))?;
+    let file = args.input.display().to_string();
+    let text = input::text(&args.input).with_context(|| format!("cannot read {file}"))?;
+    let bundle = Bundle::read(&text).with_context(|| format!("cannot use {file}"))?;
     let request = Request {
         driver,
         release: args.release,
@@ -91,22 +96,10 @@ fn render(args: RenderArgs) -> Result<Answer> {
     }
 }
 
-fn read_input(path: &Path) -> Result<String> {
-    let mut text = String::new();
-    let source: Box<dyn Read> = if path.as_os_str() == "-" {
-        Box::new(std::io::stdin().lock())
-    } else {
-        Box::new(std::fs::File::open(path)?)
-    };
-    source.take(INPUT_LIMIT + 1).read_to_string(&mut text)?;
-    anyhow::ensure!(text.len() as u64 <= INPUT_LIMIT, "it is longer than {INPUT_LIMIT} bytes");
-    Ok(text)
-}
-
-fn explain_matrix(color: Colour, args: MatrixExplainArgs) -> Result<Answer> {
-    let (name, matrix) = read_matrix(&args.show)?;
+async fn explain_matrix(color: Colour, args: MatrixExplainArgs) -> Result<Answer> {
+    let (name, matrix) = read_matrix(&args.show, &Progress::default()).await?;
     let drivers = args.driver.map_or_else(|| vec![Driver::Cpi, Driver::Csi], |driver| vec![driver.into()]);
-    let asked = Asked { kubernetes: args.kubernetes, vsphere: args.vsphere, drivers };
+    let asked = Asked { kubernetes: args.kubernetes, vsphere: args.vsphere, esxi: args.esxi, drivers };
     let answer = matrix::explanation(&name, &matrix, &asked);
     match args.show.output {
         Some(format) => print(&formatted(&answer, format)?)?,
@@ -115,21 +108,76 @@ fn explain_matrix(color: Colour, args: MatrixExplainArgs) -> Result<Answer> {
     Ok(if answer.fits { Answer::Yes } else { Answer::No })
 }
 
-fn show_matrix(color: Colour, args: MatrixShowArgs) -> Result<Answer> {
-    let (_, matrix) = read_matrix(&args)?;
+async fn show_matrix(color: Colour, args: MatrixShowArgs) -> Result<Answer> {
+    let (_, matrix) = read_matrix(&args, &Progress::default()).await?;
     match args.output {
-        Some(format) => print(&formatted(&matrix, format)?)?,
+        Some(Format::Yaml) => print(&vdo_matrix::write(&matrix))?,
+        Some(Format::Json) => print(&formatted(&vdo_matrix::to_json(&matrix), Format::Json)?)?,
         None => print(&matrix::rows(&matrix, by_lines(color)))?,
     }
     Ok(Answer::Yes)
 }
 
+async fn may_upgrade(place: &Place, color: Colour, args: MatrixMayUpgradeArgs) -> Result<Answer> {
+    let progress = Progress::default();
+    let (asked, (name, matrix)) = match args.from_kubernetes {
+        Some(kubernetes) if args.cpi.is_some() || args.csi.is_some() => {
+            let esxi = vec![args.esxi.clone(); args.from_vsphere.len()];
+            let now = upgrade::Versions { kubernetes, vsphere: args.from_vsphere.clone(), esxi };
+            let installed = [(Driver::Cpi, args.cpi), (Driver::Csi, args.csi)].into_iter();
+            let installed =
+                installed.filter_map(|(driver, it)| Some((driver, (it?, Channel::Stable)))).collect();
+            ((installed, now), read_matrix(&args.show, &progress).await?)
+        }
+        Some(_) => bail!("--from-kubernetes comes with --cpi or --csi"),
+        None => {
+            progress.say("asking the API server");
+            let work = async {
+                let cluster = connect(place).await?;
+                let running = matrix::observe::observe(&cluster, &place.namespace).await?;
+                anyhow::Ok((cluster, running))
+            };
+            let (cluster, running) = patiently(&progress, work).await?;
+            let matrix = match args.show.matrix {
+                Some(_) => read_matrix(&args.show, &progress).await?,
+                None => running.matrix(&cluster, &place.namespace).await?,
+            };
+            ((running.installed, running.now), matrix)
+        }
+    };
+    let (installed, now) = asked;
+    let next = now.becomes(args.kubernetes, &args.vsphere)?;
+    let answer = upgrade::answer(&name, &matrix, &upgrade::Asked { installed, now, next });
+    match args.show.output {
+        Some(format) => print(&formatted(&answer, format)?)?,
+        None => print(&upgrade::draw(&answer, by_lines(color)))?,
+    }
+    Ok(if answer.may_upgrade { Answer::Yes } else { Answer::No })
+}
+
+async fn lint_matrix(color: Colour, args: MatrixLintArgs) -> Result<Answer> {
+    let document = source::read(&args.matrix, &args.trust, &Progress::default()).await?;
+    let (name, text) = (document.name, document.text);
+    let today = wall().strftime("%Y-%m-%d").to_string();
+    let mut linted = vdo_matrix::lint::lint(&text, &BTreeMap::new(), Some(&today));
+    if let (Some(folder), Some(matrix)) = (&args.manifests, &linted.matrix) {
+        linted = vdo_matrix::lint::lint(&text, &lint::manifests(matrix, folder)?, Some(&today));
+    }
+    let verdict = Verdict::new(&name, linted);
+    match args.output {
+        Some(format) => print(&formatted(&verdict, format)?)?,
+        None => print(&lint::draw(&verdict, by_lines(color)))?,
+    }
+    Ok(if verdict.is_clean() { Answer::Yes } else { Answer::No })
+}
+
 /// The matrix that is asked about, and what it is called. What is in it and does nothing goes to standard error.
-fn read_matrix(args: &MatrixShowArgs) -> Result<(String, Matrix)> {
-    let Some(path) = &args.matrix else { return Ok(("built in".to_owned(), builtin::matrix().clone())) };
-    let name = path.display().to_string();
-    let text = read_input(path).with_context(|| format!("cannot read {name}"))?;
-    let parsed = legacy::parse(Source::ConfigMap, &text).with_context(|| format!("cannot use {name}"))?;
+async fn read_matrix(args: &MatrixShowArgs, progress: &Progress) -> Result<(String, Matrix)> {
+    let Some(given) = &args.matrix else { return Ok(("built in".to_owned(), builtin::matrix().clone())) };
+    let document = source::read(given, &args.trust, progress).await?;
+    let name = document.name;
+    let parsed =
+        vdo_matrix::parse(document.source, &document.text).with_context(|| format!("cannot use {name}"))?;
     parsed.notes.iter().for_each(|note| eprintln!("note: {note}"));
     Ok((name, parsed.matrix))
 }

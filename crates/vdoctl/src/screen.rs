@@ -56,6 +56,9 @@ pub fn draw(report: &Report, now: Timestamp, look: Look) -> String {
             page.row(Mark::None, "", &format!("{}: {}{more}", finding.reason, finding.names.join(", ")));
         }
     }
+    if let Some(upgrade) = &report.upgrade {
+        page.row(Mark::None, "Upgrade", &upgrade.message);
+    }
     for condition in &report.conditions {
         let text =
             format!("{}={} ({}): {}", condition.type_, condition.status, condition.reason, condition.message);

@@ -11,6 +11,9 @@ use vdo_plan::order::{Contender, active};
 
 use crate::{explain, next};
 
+/// The condition that says whether Kubernetes may be upgraded.
+const UPGRADEABLE: &str = "Upgradeable";
+
 /// What was read.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -69,6 +72,9 @@ pub struct Report {
     /// The nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodesSummary>,
+    /// Whether Kubernetes may be upgraded with what is installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Said>,
     /// Other conditions that are not as they should be.
     pub conditions: Vec<Said>,
     /// VDOConfigs that do not count, and objects that do not decode.
@@ -185,6 +191,7 @@ impl Report {
             drivers: Vec::new(),
             vcenters: Vec::new(),
             nodes: None,
+            upgrade: None,
             conditions: Vec::new(),
             ignored: Vec::new(),
             operators: seen.operators.present().cloned().unwrap_or_default(),
@@ -252,9 +259,14 @@ impl Report {
         }
         self.vcenters = listed.into_iter().map(|name| vcenter(seen, name)).collect();
         self.nodes = status.nodes.clone();
+        self.upgrade = find(&status.conditions, UPGRADEABLE)
+            .filter(|it| it.status != Truth::Unknown)
+            .map(|it| said(&status.conditions, UPGRADEABLE, it.observed_generation));
         self.conditions = status
             .conditions
             .iter()
+            // It is advice, and nothing is wrong.
+            .filter(|it| it.type_ != UPGRADEABLE)
             .filter(|it| {
                 let is_said = |driver: &DriverReport| {
                     [driver.beyond(), driver.condition.message.as_str()].contains(&it.message.as_str())

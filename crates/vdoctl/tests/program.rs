@@ -169,12 +169,38 @@ fn exit_codes_say_fine_no_and_unreadable() {
 }
 
 #[test]
+fn a_matrix_is_looked_through_and_the_exit_code_says_whether_it_can_work() {
+    let folder = Folder::new("lint");
+    let row = |range: &Value| {
+        let entry =
+            json!({"k8s": range, "vSphere": {"min": "7.0", "max": "9.0"}, "deploymentPath": ["x.yaml"]});
+        json!({"CSI": {"3.7.0": entry}}).to_string()
+    };
+    let good = folder.file("good.json", &row(&json!({"min": "1.33", "max": "1.35"})));
+    let clean = vdoctl(&["matrix", "lint", &good]);
+    assert_eq!(clean.code, Some(0), "{}", clean.err);
+    assert!(
+        clean.out.contains("note: path-ignored at ") && clean.out.contains(": nothing is wrong; "),
+        "{}",
+        clean.out
+    );
+    let bad = folder.file("bad.json", &row(&json!({"min": "1.35", "max": "1.33"})));
+    let found = vdoctl(&["matrix", "lint", &bad, "-o", "json"]);
+    assert_eq!(found.code, Some(1));
+    let found: Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!((&found["errors"], &found["findings"][0]["rule"]), (&json!(1), &json!("inverted-range")));
+    assert_eq!(found["findings"][0]["position"]["line"], 1);
+    let missing = vdoctl(&["matrix", "lint", "/nowhere.json"]);
+    assert_eq!((missing.code, missing.out.as_str()), (Some(2), ""));
+}
+
+#[test]
 fn a_matrix_is_explained_and_shown_without_a_cluster() {
     let ask = |words: &[&str]| vdoctl(&[&["matrix", "explain", "--kubernetes", "1.34.1"], words].concat());
     let fits = ask(&["--vsphere", "8.0 U3,7.0.3"]);
     assert_eq!((fits.code, fits.err.as_str()), (Some(0), ""), "{}", fits.out);
     assert!(fits.out.starts_with("CPI: CPI 1.34.0 is the newest release that fits"), "{}", fits.out);
-    let none = ask(&["--vsphere", "9.9", "--driver", "csi", "-o", "json"]);
+    let none = ask(&["--vsphere", "6.5", "--driver", "csi", "-o", "json"]);
     assert_eq!(none.code, Some(1));
     let answer: Value = serde_json::from_str(&none.out).unwrap();
     assert_eq!((&answer["fits"], &answer["drivers"][0]["driver"]), (&json!(false), &json!("CSI")));

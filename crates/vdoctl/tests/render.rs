@@ -52,7 +52,7 @@ fn every_release_and_input_prints_the_same_objects_each_time() {
         assert_eq!(text, rendered(driver, &release, name, &[]), "{driver} {release} {name}");
         count += 1;
     }
-    assert_eq!(count, (11 + csi_operator::releases::all().len()) * 4);
+    assert_eq!(count, (18 + csi_operator::releases::all().len()) * 4);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::error::Error;
 
 use vsphere_client::{
-    CaBundle, Client, DatacenterMatch, Endpoint, SecretString, Target, Thumbprint, Trust, probe,
+    CaBundle, Client, DatacenterMatch, Endpoint, HostVersions, SecretString, Target, Thumbprint, Trust, probe,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -50,7 +50,7 @@ async fn show(session: &vsphere_client::Session, wanted: &[String]) -> Result<()
             println!("{wanted}: {:?}", datacenters.select(wanted));
             continue;
         };
-        let vms = session.fetch_vms(&[datacenter]).await?;
+        let (vms, hosts) = session.fetch_machines(&[datacenter], HostVersions::Read).await?;
         println!(
             "{wanted}: {} machines in {} pages, {} unreadable",
             vms.rows.len(),
@@ -60,6 +60,7 @@ async fn show(session: &vsphere_client::Session, wanted: &[String]) -> Result<()
         for vm in vms.rows.iter().take(5) {
             println!("{vm:?}");
         }
+        println!("{hosts:#?}");
     }
     Ok(())
 }

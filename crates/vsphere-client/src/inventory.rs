@@ -1,6 +1,6 @@
-//! Datacenters and virtual machines.
+//! Datacenters, virtual machines, and what the hosts run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{MutexGuard, PoisonError};
 
 use crate::error::Error;
@@ -11,6 +11,9 @@ use crate::uuid::Uuid;
 
 /// Folders inside of folders that a path may have. vCenter allows far fewer in practice.
 const PATH_DEPTH: usize = 64;
+
+/// Different versions of hosts that are kept. There are fewer of all that were ever published.
+const PRODUCTS: usize = 256;
 
 /// Views that are remembered as left. More than one takes several failures in a row.
 const LEFT_VIEWS: usize = 32;
@@ -162,6 +165,38 @@ pub struct Vms {
     pub pages: u32,
 }
 
+/// Whether to read what the ESXi hosts run along with the machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostVersions {
+    /// No: nothing is asked about hosts.
+    #[default]
+    Skip,
+    /// Yes, in the same calls as the machines.
+    Read,
+}
+
+/// What an ESXi host says of itself, as vCenter last heard it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Product {
+    /// The version, such as `8.0.2`.
+    pub version: Box<str>,
+    /// The version of its interface, which alone tells the updates of 6.7 apart. Empty if it is not known.
+    pub api_version: Box<str>,
+}
+
+/// What the ESXi hosts of some datacenters run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// Each combination once, and at most 256 of them.
+    pub products: BTreeSet<Product>,
+    /// Hosts that the account can see. A host that it cannot see is in no list of vCenter.
+    pub seen: u32,
+    /// Hosts of which vCenter gave no version: it may not be read, or the host never connected.
+    pub unreadable: u32,
+    /// The first by name of those that may not be read, or what forbade to look for hosts at all.
+    pub first_unreadable: Option<Denied>,
+}
+
 const NAME: &str = "name";
 const PARENT: &str = "parent";
 const BIOS_UUID: &str = "config.uuid";
@@ -169,6 +204,11 @@ const INSTANCE_UUID: &str = "config.instanceUuid";
 const HOST_NAME: &str = "guest.hostName";
 const TOOLS: &str = "guest.toolsRunningStatus";
 const POWER: &str = "runtime.powerState";
+const VIRTUAL_MACHINE: &str = "VirtualMachine";
+const HOST_SYSTEM: &str = "HostSystem";
+// Of the summary, which vCenter keeps while a host is disconnected; the host's own configuration is gone then.
+const PRODUCT: &str = "summary.config.product.version";
+const PRODUCT_API: &str = "summary.config.product.apiVersion";
 
 impl Session {
     /// Reads every datacenter that the account can see. One call per page of folders and datacenters.
@@ -186,14 +226,49 @@ impl Session {
     /// A read that fails or that nobody waits for may leave its view in vCenter. The next read ends it first,
     /// and so does the end of the session.
     pub async fn fetch_vms(&self, datacenters: &[&Datacenter]) -> Result<Vms, Error> {
+        Ok(self.fetch_machines(datacenters, HostVersions::Skip).await?.0)
+    }
+
+    /// Reads the machines of some datacenters and, if asked, what their hosts run. The hosts are in the same views, so
+    /// they cost no call of their own unless they fill a page; what the account may not see of them fails nothing.
+    pub async fn fetch_machines(
+        &self,
+        datacenters: &[&Datacenter],
+        asked: HostVersions,
+    ) -> Result<(Vms, Option<Hosts>), Error> {
+        match self.fetch_shown(datacenters, asked).await {
+            // The machines alone may well be readable.
+            Err(Error::NoPermission { privilege, object }) if asked == HostVersions::Read => {
+                let (vms, _) = self.fetch_shown(datacenters, HostVersions::Skip).await?;
+                let first_unreadable = Some(Denied { object, privilege });
+                Ok((vms, Some(Hosts { first_unreadable, ..Hosts::default() })))
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn fetch_shown(
+        &self,
+        datacenters: &[&Datacenter],
+        asked: HostVersions,
+    ) -> Result<(Vms, Option<Hosts>), Error> {
         self.end_left_views().await?;
         let limit = self.target().limits.pages;
         let mut vms = Vms::default();
+        let mut hosts = match asked {
+            HostVersions::Skip => None,
+            HostVersions::Read => Some(Hosts::default()),
+        };
         for (position, datacenter) in datacenters.iter().enumerate() {
             let position = u16::try_from(position).unwrap_or(u16::MAX);
-            let view = OpenView { session: self, view: Some(self.open_view(&datacenter.reference).await?) };
-            let outcome =
-                view.fetch(limit.saturating_sub(vms.pages), |object| vms.add(object, position)).await;
+            let view = self.open_view(&datacenter.reference, asked).await?;
+            let view = OpenView { session: self, view: Some(view) };
+            let left = limit.saturating_sub(vms.pages);
+            let see = |object: Object| match &mut hosts {
+                Some(hosts) if &*object.reference.kind == HOST_SYSTEM => hosts.add(object),
+                Some(_) | None => vms.add(object, position),
+            };
+            let outcome = view.fetch(left, asked, see).await;
             if outcome.as_ref().err().is_none_or(still_connected) {
                 view.end().await;
             }
@@ -203,14 +278,18 @@ impl Session {
             })?;
         }
         vms.rows.shrink_to_fit();
-        Ok(vms)
+        Ok((vms, hosts))
     }
 
-    async fn open_view(&self, container: &Reference) -> Result<Reference, Error> {
+    async fn open_view(&self, container: &Reference, asked: HostVersions) -> Result<Reference, Error> {
         const METHOD: &str = "CreateContainerView";
         let mut request = Request::on(&self.service.view_manager, METHOD)?;
         request.object("container", container)?;
-        request.value("type", "VirtualMachine")?;
+        request.value("type", VIRTUAL_MACHINE)?;
+        match asked {
+            HostVersions::Skip => {}
+            HostVersions::Read => request.value("type", HOST_SYSTEM)?,
+        }
         request.value("recursive", "true")?;
         let mut view = None;
         self.ask(request, |answer| {
@@ -265,9 +344,20 @@ impl OpenView<'_> {
         Request::on(self.reference()?, "DestroyView")
     }
 
-    async fn fetch(&self, most: u32, mut see: impl FnMut(Object) + Send) -> Result<u32, Error> {
-        let read: &[(&str, &[&str])] =
-            &[("VirtualMachine", &[NAME, BIOS_UUID, INSTANCE_UUID, HOST_NAME, TOOLS, POWER])];
+    async fn fetch(
+        &self,
+        most: u32,
+        asked: HostVersions,
+        mut see: impl FnMut(Object) + Send,
+    ) -> Result<u32, Error> {
+        let both: &[(&str, &[&str])] = &[
+            (VIRTUAL_MACHINE, &[NAME, BIOS_UUID, INSTANCE_UUID, HOST_NAME, TOOLS, POWER]),
+            (HOST_SYSTEM, &[PRODUCT, PRODUCT_API]),
+        ];
+        let read = match asked {
+            HostVersions::Skip => &both[..1],
+            HostVersions::Read => both,
+        };
         let query = Query { from: self.reference()?, walk: Walk::View, read };
         self.session.read_pages(&query, most, &mut see).await
     }
@@ -410,9 +500,44 @@ impl Vms {
     }
 }
 
+impl Hosts {
+    fn add(&mut self, mut object: Object) {
+        self.seen = self.seen.saturating_add(1);
+        let mut text = |name: &str| object.take(name).map(|value| value.text).unwrap_or_default();
+        let product = Product { version: text(PRODUCT).into(), api_version: text(PRODUCT_API).into() };
+        if product.version.is_empty() {
+            self.unreadable = self.unreadable.saturating_add(1);
+            // Not the first to come: what is said of it must not follow vCenter's order.
+            let denied = object.missing.as_ref().map(|fault| denied(&object.reference, fault));
+            let both = self.first_unreadable.take().into_iter().chain(denied);
+            self.first_unreadable = both.min_by(|a, b| a.object.cmp(&b.object));
+        } else if self.products.len() < PRODUCTS && product.is_short() {
+            self.products.insert(product);
+        }
+    }
+}
+
+impl Product {
+    /// Whether it can be a version at all.
+    fn is_short(&self) -> bool {
+        self.version.len() <= 64 && self.api_version.len() <= 64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_without_end_are_counted_and_not_kept() {
+        let mut hosts = Hosts::default();
+        let host = |version: &str| Object::new(Reference::new(HOST_SYSTEM, "host-1"), &[(PRODUCT, version)]);
+        for number in 0..1000 {
+            hosts.add(host(&format!("8.0.{number}")));
+        }
+        hosts.add(host(&"8".repeat(65)));
+        assert_eq!((hosts.products.len(), hosts.seen, hosts.unreadable), (PRODUCTS, 1001, 0));
+    }
 
     #[test]
     fn a_row_is_small() {

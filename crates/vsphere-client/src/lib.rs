@@ -28,7 +28,10 @@ mod wire;
 
 pub use certificate::Presented;
 pub use error::{Error, Phase, Retry};
-pub use inventory::{Datacenter, DatacenterMatch, Datacenters, Denied, PowerState, ToolsState, Vm, Vms};
+pub use inventory::{
+    Datacenter, DatacenterMatch, Datacenters, Denied, HostVersions, Hosts, PowerState, Product, ToolsState,
+    Vm, Vms,
+};
 pub use meter::{Asked, Meter};
 pub use probe::probe;
 pub use secrecy::SecretString;

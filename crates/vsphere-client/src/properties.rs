@@ -52,6 +52,13 @@ pub(crate) struct Value {
 }
 
 impl Object {
+    #[cfg(test)]
+    pub(crate) fn new(reference: Reference, properties: &[(&str, &str)]) -> Self {
+        let value = |text: &str| Value { text: text.to_owned(), ..Value::default() };
+        let properties = properties.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
+        Object { reference, properties, missing: None }
+    }
+
     /// Takes a value out.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         let position = self.properties.iter().position(|(known, _)| known == name)?;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use support::certificates::{VALID, self_signed};
 use support::{Say, Seen, Server, USER_AGENT, canned, header};
 use vsphere_client::{
-    Client, Datacenter, DatacenterMatch, Error, Phase, PowerState, Retry, SecretString, Session, Target,
-    ToolsState, Trust, Uuid,
+    Client, Datacenter, DatacenterMatch, Error, HostVersions, Phase, PowerState, Retry, SecretString,
+    Session, Target, ToolsState, Trust, Uuid,
 };
 
 const VERSIONS: &str = "GET /sdk/vimServiceVersions.xml HTTP/1.1";
@@ -524,6 +524,119 @@ async fn a_datacenter_without_machines_is_an_empty_page() {
     session.logout().await.unwrap();
 }
 
+/// A machine, and these hosts beside it.
+fn beside_hosts(hosts: Vec<String>) -> impl FnMut(&Seen) -> Option<Say> + Send + 'static {
+    move |seen| {
+        tree(seen).or_else(|| {
+            (seen.method == "RetrievePropertiesEx")
+                .then(|| canned::page("RetrievePropertiesEx", &(canned::vm(1) + &hosts.concat()), None))
+        })
+    }
+}
+
+#[tokio::test]
+async fn hosts_are_read_in_the_calls_for_the_machines_and_only_if_asked() {
+    let host = |id: &str, version: &str, api: &str| {
+        canned::object(
+            "HostSystem",
+            id,
+            &[("summary.config.product.version", version), ("summary.config.product.apiVersion", api)],
+        )
+    };
+    let hosts = vec![
+        host("host-1", "8.0.2", "8.0.2.0"),
+        host("host-2", "6.7.0", "6.7.3"),
+        host("host-3", "8.0.2", "8.0.2.0"),
+    ];
+    let server = server(beside_hosts(hosts)).await;
+    let session = session(&server).await;
+    let dc = datacenter(&session, "/dc").await;
+    let before = server.methods().len();
+    let (vms, hosts) = session.fetch_machines(&[&dc], HostVersions::Read).await.unwrap();
+    let hosts = hosts.unwrap();
+    let products: Vec<_> = hosts.products.iter().map(|it| (&*it.version, &*it.api_version)).collect();
+    assert_eq!(products, [("6.7.0", "6.7.3"), ("8.0.2", "8.0.2.0")]);
+    assert_eq!((hosts.seen, hosts.unreadable, hosts.first_unreadable), (3, 0, None));
+    assert_eq!((vms.rows.len(), vms.unreadable), (1, 0), "a host is no machine");
+    assert_eq!(server.methods()[before..], ["CreateContainerView", "RetrievePropertiesEx", "DestroyView"]);
+    let created = server.seen("CreateContainerView").body;
+    assert!(created.contains("<type>VirtualMachine</type><type>HostSystem</type><recursive>"), "{created}");
+    session.logout().await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_hosts_who_was_not_to_be() {
+    let server = server(pages(2)).await;
+    let session = paged(&server, 100).await;
+    let dc = datacenter(&session, "/dc").await;
+    let (vms, hosts) = session.fetch_machines(&[&dc], HostVersions::Skip).await.unwrap();
+    assert_eq!((vms.rows.len(), hosts), (4, None));
+    session.logout().await.unwrap();
+    server.quiet(|record| assert!(record.requests.iter().all(|it| !it.body.contains("HostSystem")))).await;
+}
+
+#[tokio::test]
+async fn hosts_that_may_not_be_read_cost_no_machine() {
+    for (hosts, seen, denied) in [
+        // Without any right on it a host is in no view.
+        (Vec::new(), 0, None),
+        // One that never connected has no version.
+        (vec![canned::object("HostSystem", "host-1", &[])], 1, None),
+        // The same one is named whatever the order.
+        (
+            ["host-9", "host-2", "host-7"]
+                .map(|id| canned::denied_object("HostSystem", id, "summary.config.product.version"))
+                .into(),
+            3,
+            Some("HostSystem:host-2"),
+        ),
+    ] {
+        let server = server(beside_hosts(hosts)).await;
+        let session = session(&server).await;
+        let dc = datacenter(&session, "/dc").await;
+        let (vms, hosts) = session.fetch_machines(&[&dc], HostVersions::Read).await.unwrap();
+        let hosts = hosts.unwrap();
+        assert_eq!((vms.rows.len(), vms.unreadable), (1, 0));
+        assert_eq!((hosts.products.len(), hosts.seen, hosts.unreadable), (0, seen, seen));
+        assert_eq!(hosts.first_unreadable.as_ref().map(|it| it.object.as_str()), denied);
+        session.logout().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn where_hosts_may_not_even_be_looked_for_the_machines_are_read_without_them() {
+    let mut inner = pages(1);
+    let server = server(move |seen| {
+        let forbidden = seen.method == "CreateContainerView" && seen.body.contains("HostSystem");
+        let inside = "<object type=\"Folder\">group-h4</object><privilegeId>System.View</privilegeId>";
+        if forbidden { Some(canned::fault("NoPermission", inside)) } else { inner(seen) }
+    })
+    .await;
+    let session = paged(&server, 100).await;
+    let dc = datacenter(&session, "/dc").await;
+    let (vms, hosts) = session.fetch_machines(&[&dc], HostVersions::Read).await.unwrap();
+    let hosts = hosts.unwrap();
+    assert_eq!((vms.rows.len(), hosts.products.len(), hosts.seen), (2, 0, 0));
+    let denied = hosts.first_unreadable.unwrap();
+    assert_eq!((denied.object.as_str(), denied.privilege.as_str()), ("Folder:group-h4", "System.View"));
+    session.logout().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fault_of_a_read_with_hosts_is_told_and_ends_the_view() {
+    let server = server(|seen| {
+        tree(seen)
+            .or_else(|| (seen.method == "RetrievePropertiesEx").then(|| canned::fault("InvalidProperty", "")))
+    })
+    .await;
+    let session = session(&server).await;
+    let dc = datacenter(&session, "/dc").await;
+    let error = session.fetch_machines(&[&dc], HostVersions::Read).await.unwrap_err();
+    assert!(matches!(&error, Error::Fault { name, .. } if name == "InvalidProperty"), "{error:?}");
+    assert_eq!(server.count("DestroyView"), 1);
+    session.logout().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_session_that_ends_in_mid_read_is_an_error_of_its_own() {
     let mut inner = pages(3);
@@ -631,6 +744,7 @@ async fn an_answer_over_the_bound_is_refused_announced_or_not() {
 fn every_call_can_be_spawned() {
     fn sent<T: Send>(_: impl Fn(Session) -> T) {}
     sent(|session| async move { session.fetch_vms(&[]).await });
+    sent(|session| async move { session.fetch_machines(&[], HostVersions::Read).await });
     sent(|session| async move { session.fetch_datacenters().await });
     sent(|session| async move { session.keepalive().await });
     sent(|session| async move { session.logout().await });

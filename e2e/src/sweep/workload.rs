@@ -267,10 +267,10 @@ fn works(objects: &Objects, releases: Releases) -> Result<()> {
     Ok(())
 }
 
-/// Whether these releases are installed and nothing is under way.
+/// Whether these releases are installed, nothing is under way, and the last word on each driver was said.
 fn works_but(objects: &Objects, releases: Releases) -> Result<()> {
     let config = config(objects)?;
-    for (driver, release) in [("cpi", releases.cpi), ("csi", releases.csi)] {
+    for (driver, name, release) in [("cpi", "CPI", releases.cpi), ("csi", "CSI", releases.csi)] {
         let status = &config["status"][driver];
         let installed = &status["installed"]["release"];
         ensure!(
@@ -283,8 +283,30 @@ fn works_but(objects: &Objects, releases: Releases) -> Result<()> {
             status["observedGeneration"] == config["metadata"]["generation"],
             "{driver}: its operator has not seen this generation"
         );
+        ensure!(
+            is_last_word(config, name, release),
+            "{driver}: its condition still tells of an earlier state: {}",
+            conditions(objects)
+        );
     }
     Ok(())
+}
+
+/// Whether the condition of a driver says what there is to say at the end: that it works, and what was rolled back.
+///
+/// Words about missing nodes and pods follow each other with pauses that grow, longer than a lane listens: that nobody
+/// writes does not show that they are those of the present state.
+fn is_last_word(config: &Value, name: &str, release: &str) -> bool {
+    let conditions = config.pointer("/status/conditions").and_then(Value::as_array);
+    let type_ = format!("{name}Ready");
+    let Some(said) = conditions.into_iter().flatten().find(|it| it["type"] == type_.as_str()) else {
+        return false;
+    };
+    let works = format!("{name} {release} works");
+    let more = said["message"].as_str().and_then(|message| message.strip_prefix(&works));
+    more.is_some_and(|more| {
+        more.is_empty() || (said["reason"] == "RevisionRefused" && more.starts_with("; "))
+    })
 }
 
 /// What the conditions say, for a failure.
@@ -296,4 +318,57 @@ fn conditions(objects: &Objects) -> String {
         format!("{}={} {} {}", text("type"), text("status"), text("reason"), text("message"))
     };
     conditions.into_iter().flatten().map(said).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A VDOConfig over drivers that work, with the reason and the message of `CSIReady`.
+    fn told(releases: Releases, reason: &str, message: &str) -> Objects {
+        let said = |type_: &str, reason: &str, message: &str| json!({"type": type_, "status": "True", "reason": reason, "message": message, "observedGeneration": 2});
+        let record = |release: &str| json!({"observedGeneration": 2, "installed": {"release": release}});
+        let mut csi = record(releases.csi);
+        if reason == "RevisionRefused" {
+            csi["refused"] = json!([{"release": NEW.csi}]);
+        }
+        let config = json!({
+            "metadata": {"generation": 2},
+            "status": {
+                "conditions": [
+                    said("Ready", "AsWanted", "CPI and CSI work"),
+                    said("CPIReady", "Installed", &format!("CPI {} works", releases.cpi)),
+                    said("CSIReady", reason, message)],
+                "cpi": record(releases.cpi), "csi": csi}});
+        [(Id::new("VDOConfig", NAMESPACE, CONFIG), config)].into()
+    }
+
+    #[test]
+    fn a_run_is_not_over_while_status_tells_of_an_earlier_state() {
+        let missing = "CSI 3.7.0 works; the driver is registered on 2 of 3 nodes; missing: node-0";
+        let (early, late) = (told(NEW, "Installed", missing), told(NEW, "Installed", "CSI 3.7.0 works"));
+        for workload in [Workload::Install, Workload::Upgrade, Workload::Drift] {
+            let story = Story::of(workload, "csi-operator");
+            let fault = story.is_done(&early, &early).unwrap_err().to_string();
+            assert!(fault.contains("csi: its condition still tells of an earlier state"), "{fault}");
+            story.is_done(&late, &late).unwrap();
+        }
+        let story = Story::of(Workload::Drift, "csi-operator");
+        assert!(story.has_begun(&early).is_err());
+        story.has_begun(&late).unwrap();
+    }
+
+    #[test]
+    fn what_was_rolled_back_may_be_told_to_the_end() {
+        let story = Story::of(Workload::Rollback, "csi-operator");
+        let done = |reason: &str, message: &str| {
+            story.is_done(&Objects::new(), &told(OLD, reason, message)).map_err(|fault| fault.to_string())
+        };
+        let failed = "CSI 3.7.0 was rolled back; Deployment vsphere-csi-controller: 0 of 3 pods work";
+        done("RevisionRefused", &format!("CSI 3.3.1 works; {failed}")).unwrap();
+        // Not while the driver itself does not work, nor while pods are missing for another reason.
+        assert!(done("RevisionRefused", failed).is_err());
+        let fault = done("Installed", &format!("CSI 3.3.1 works; {failed}")).unwrap_err();
+        assert!(fault.contains("csi: its condition"), "{fault}");
+    }
 }

@@ -10,7 +10,11 @@ use testbed::wait::eventually;
 use crate::server::Server;
 use crate::table::{Case, Row, Table};
 
-const CRDS: [&str; 2] = ["vspherecloudconfigs.vdo.vmware.com", "vdoconfigs.vdo.vmware.com"];
+const CRDS: [&str; 3] = [
+    "vspherecloudconfigs.vdo.vmware.com",
+    "vdoconfigs.vdo.vmware.com",
+    "compatibilityconfigs.vdo.vmware.com",
+];
 /// What makes a schema refuse a value of the right type.
 const RULES: &[&str] = &[
     "x-kubernetes-validations",
@@ -67,7 +71,7 @@ fn what_was_stored_before_a_rule_can_still_be_changed_elsewhere() {
     install(&bed);
     let (server, table) = (Server::of(&bed), Table::read());
     // One case of each kind shows whether the API server follows the schema as it is now.
-    let probes = || faulty(&table).filter(|(row, _, _)| ["B3", "B62"].contains(&row.id.as_str()));
+    let probes = || faulty(&table).filter(|(row, _, _)| ["B3", "B62", "B90"].contains(&row.id.as_str()));
     let probe = |name: &str| {
         let tried = probes()
             .map(|(row, case, old)| server.create(&row.with(row.good(&format!("{old}-{name}"), case), case)));
@@ -106,6 +110,7 @@ fn what_was_stored_before_a_rule_can_still_be_changed_elsewhere() {
             let mut changed = object.clone();
             match row.kind.as_str() {
                 "VDOConfig" => changed["spec"]["driftRepair"] = json!("Report"),
+                "CompatibilityConfig" => changed["spec"]["sha256"] = json!("a".repeat(64)),
                 _ => changed["spec"]["port"] = json!(8443),
             }
             answer = server.update(&changed);

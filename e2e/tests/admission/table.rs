@@ -1,7 +1,7 @@
 //! `e2e/bad-input.toml` as the story reads it: what is sent. The crate `generate` checks the table as a whole.
 
 use e2e::checkout;
-use e2e::crd::{vcenter, vdo};
+use e2e::crd::{compatibility, vcenter, vdo};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -89,6 +89,9 @@ impl Row {
         let mut object = match self.kind.as_str() {
             "VsphereCloudConfig" => vcenter(name, &good_vcenter()),
             "VDOConfig" => vdo(name, &good_vdo()),
+            "CompatibilityConfig" => {
+                compatibility(name, &json!({"matrixURL": "https://matrix.example.com/m"}))
+            }
             kind => panic!("{}: no object of kind {kind} is sent", self.id),
         };
         object["spec"].as_object_mut().unwrap().extend(case.also.clone());

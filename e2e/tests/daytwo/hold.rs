@@ -6,8 +6,8 @@ use serde_json::json;
 use testbed::wait::eventually;
 
 use crate::house::{
-    CPI, CPI_SET, CSI, NEW, REPAIR, Since, applied, chapter, condition, named, passes, pinned, pods, until,
-    workloads,
+    CPI, CPI_SET, CSI, NEW, REPAIR, Since, applied, chapter, condition, going_back, named, passes, pinned,
+    pods, until, workloads,
 };
 
 #[test]
@@ -17,7 +17,7 @@ fn while_no_release_fits_and_the_gate_is_held_what_is_installed_is_put_back_byte
         let (csi, csi_pods) = (workloads(bed, CSI), pods(bed, CSI));
         let since = Since::now(bed);
         // No row for this CPI; and a CSI that may not move before CPI is where it was asked to be.
-        let mut wanted = pinned(("1.34.0", "3.3.1"), &json!({}));
+        let mut wanted = going_back(pinned(("1.34.0", "3.3.1"), &json!({})));
         // Of the same configuration: a new one would go to the release that is there.
         wanted["spec"]["storageProvider"]["clusterDistribution"] = "Vanilla".into();
         apply(bed, &wanted).unwrap();

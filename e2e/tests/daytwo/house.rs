@@ -67,7 +67,7 @@ pub fn install(bed: &Bed) {
 }
 
 /// A matrix with both builds of each driver that the bed has, and the CPIs that it has no image of.
-fn matrix() -> Value {
+pub fn matrix() -> Value {
     matrix_of(&["1.33.0", "1.36.0", NO_SUCH_IMAGE, NO_IMAGE_EITHER], &["3.3.1", "3.7.0"])
 }
 
@@ -85,6 +85,14 @@ pub fn pinned((cpi, csi): (&str, &str), more: &Value) -> Value {
         spec[key] = value.clone();
     }
     vdo(CONFIG, &spec)
+}
+
+/// The same VDOConfig, whose drivers may go back to an older release.
+pub fn going_back(mut wanted: Value) -> Value {
+    for part in ["cloudProvider", "storageProvider"] {
+        wanted["spec"][part]["downgrade"] = "Allow".into();
+    }
+    wanted
 }
 
 /// The VDOConfig as it is.

@@ -13,7 +13,7 @@ use testbed::wait::eventually;
 
 use crate::house::{
     CPI, CPI_SET, CSI, History, NEW, NO_IMAGE_EITHER, NO_SUCH_IMAGE, SOON, Since, applied, chapter,
-    condition, installed, no_workload_was_deleted, passes, pinned, pods, until, workloads,
+    condition, going_back, installed, no_workload_was_deleted, passes, pinned, pods, until, workloads,
 };
 
 /// Releases that cannot work, in place of the installed one.
@@ -109,7 +109,7 @@ fn a_release_whose_pods_are_ready_and_that_nobody_takes_the_lease_of_goes_back_a
         let before = applied(bed, "cpi");
         let (since, history) = (Since::now(bed), History::begin(bed, "lease"));
         let (set, csi) = (workloads(bed, CPI), (workloads(bed, CSI), pods(bed, CSI)));
-        apply(bed, &pinned(LEASELESS, &json!({}))).unwrap();
+        apply(bed, &going_back(pinned(LEASELESS, &json!({})))).unwrap();
         attempted(bed, LEASELESS);
         until(bed, "all its pods are ready, and that is not enough", |config| {
             let set = bed.get(&["daemonset", CPI_SET, "-n", CPI])?["status"].clone();
@@ -128,7 +128,7 @@ fn a_release_whose_pods_are_ready_and_that_nobody_takes_the_lease_of_goes_back_a
 
         // A change is another try; and now it takes its Lease.
         plant(bed, LEASELESS, "exec /real/cpi \"$@\"\n");
-        apply(bed, &pinned(LEASELESS, &json!({"driftRepair": "Report"}))).unwrap();
+        apply(bed, &going_back(pinned(LEASELESS, &json!({"driftRepair": "Report"})))).unwrap();
         installed(bed, LEASELESS);
         let told = history.releases("cpi");
         let tried = [NEW.0, LEASELESS.0];

@@ -28,7 +28,10 @@ pub fn chosen(driver: Driver) -> String {
     for minor in KUBERNETES {
         let cells = VSPHERE.iter().map(|(_, vsphere)| {
             let chosen = choice(driver, minor, vsphere, None);
-            chosen.map_or("–".to_owned(), |it| format!("{}{}", it.release(), star(!it.cautions.is_empty())))
+            chosen.map_or("–".to_owned(), |it| {
+                let release = bracketed(it.release().to_string(), !it.outside.is_empty());
+                format!("{release}{}", star(!it.cautions.is_empty()))
+            })
         });
         text.push_str(&line(&format!("1.{minor}"), cells));
     }
@@ -48,22 +51,31 @@ pub fn fits(driver: Driver) -> String {
 pub fn cautions(driver: Driver) -> String {
     let mut lines: Vec<String> = rows(driver)
         .flat_map(|row| &row.marks.cautions)
+        // The tables are about clusters where nothing is installed.
+        .filter(|caution| caution.leaving.is_none())
         .map(|caution| format!("- {}.\n", caution.text))
         .collect();
     lines.dedup();
     lines.concat()
 }
 
-/// The vSphere that a release runs with on this Kubernetes: `7.0 to 9.0`, with a star where that comes with a caution.
+/// The vSphere that a release is made for on this Kubernetes: `7.0 to 9.0`, with a star where that comes with a caution; or
+/// whether it runs there at all.
 fn with(row: &Row, minor: u32) -> String {
-    let fits = VSPHERE.iter().filter_map(|(name, vsphere)| {
-        let chosen = choice(row.driver, minor, vsphere, Some(row.release))?;
-        Some((*name, !chosen.cautions.is_empty()))
-    });
-    let fits: Vec<(&str, bool)> = fits.collect();
-    let (Some((first, _)), Some((last, _))) = (fits.first(), fits.last()) else { return "–".to_owned() };
-    let star = star(fits.iter().any(|(_, warned)| *warned));
+    let runs: Vec<_> = VSPHERE
+        .iter()
+        .filter_map(|(name, vsphere)| Some((*name, choice(row.driver, minor, vsphere, Some(row.release))?)))
+        .collect();
+    let made_for: Vec<_> = runs.iter().filter(|(_, chosen)| chosen.outside.is_empty()).collect();
+    let (Some((first, _)), Some((last, _))) = (made_for.first(), made_for.last()) else {
+        return if runs.is_empty() { "–" } else { "runs" }.to_owned();
+    };
+    let star = star(made_for.iter().any(|(_, chosen)| !chosen.cautions.is_empty()));
     if first == last { format!("{first}{star}") } else { format!("{first} to {last}{star}") }
+}
+
+fn bracketed(text: String, outside: bool) -> String {
+    if outside { format!("({text})") } else { text }
 }
 
 fn star(warned: bool) -> &'static str {
@@ -82,7 +94,7 @@ fn choice(driver: Driver, minor: u32, vsphere: &str, release: Option<Release>) -
 fn cluster(minor: u32, vsphere: &str) -> Cluster {
     let kubernetes: KubernetesVersion = format!("1.{minor}.0").parse().expect("a version made of numbers");
     let version: VsphereVersion = vsphere.parse().expect("a version made of numbers");
-    Cluster { kubernetes, vcenters: vec![Vcenter { name: "vcenter".to_owned(), version }] }
+    Cluster { kubernetes, vcenters: vec![Vcenter::new("vcenter", version)] }
 }
 
 fn head(first: &str, rest: impl Iterator<Item = String>) -> String {
@@ -113,7 +125,11 @@ mod tests {
                 let cells: Vec<String> = (0..KUBERNETES.count())
                     .map(|column| cell(&table, &row.release.to_string(), column))
                     .collect();
-                assert!(cells.iter().any(|it| it != "–"), "{}: {cells:?}", row.release);
+                assert!(
+                    cells.iter().any(|it| !matches!(it.as_str(), "–" | "runs")),
+                    "{}: {cells:?}",
+                    row.release
+                );
             }
         }
     }
@@ -140,12 +156,19 @@ mod tests {
         assert_eq!(cell(&cpi, "1.36", column("8.0")), "1.36.0");
         assert_eq!(cell(&cpi, "1.36", column("6.7")), "–");
         assert_eq!(cell(&cpi, "1.36", column("6.7 U3")), "1.36.0");
-        assert_eq!(cell(&cpi, "1.31", column("8.0")), "–");
+        assert_eq!(cell(&cpi, "1.31", column("8.0")), "1.31.1");
+        assert_eq!(cell(&cpi, "1.28", column("8.0")), "1.28.1 *");
+        assert_eq!(cell(&cpi, "1.27", column("8.0")), "–");
         assert_eq!(cell(&cpi, "1.38", column("9.1")), "1.37.0 *");
         assert_eq!(cell(&csi, "1.36", column("8.0")), "3.8.0");
         assert_eq!(cell(&csi, "1.30", column("8.0")), "3.4.0");
-        assert_eq!(cell(&csi, "1.30", column("9.0")), "–");
+        assert_eq!(cell(&csi, "1.30", column("9.0")), "(3.5.1)");
+        assert_eq!(cell(&csi, "1.37", column("9.0")), "(3.8.0)");
+        assert_eq!(cell(&csi, "1.26", column("8.0")), "3.1.2");
+        assert_eq!(cell(&csi, "1.36", column("6.7")), "–");
+        assert_eq!(cell(&csi, "1.36", column("6.7 U3")), "(3.1.2)");
         assert_eq!(cell(&csi, "1.36", column("7.0")), "3.8.0 *");
         assert_eq!(cell(&fits(Driver::Csi), "3.3.1", 28 - 26), "7.0 to 8.0");
+        assert_eq!(cell(&fits(Driver::Csi), "3.3.1", 31 - 26), "runs");
     }
 }

@@ -25,6 +25,7 @@ const DRIVERS: &str = "cpi-operator in `CPIReady` and csi-operator in `CSIReady`
 const CPI: &str = "cpi-operator in `CPIReady` of a VDOConfig";
 const CSI: &str = "csi-operator in `CSIReady` of a VDOConfig";
 const CSI_GATE: &str = "vdo-core in `status.gates.csi` and csi-operator in `CSIReady` of a VDOConfig";
+const UPGRADEABLE: &str = "vdo-core in `Upgradeable` of a VDOConfig";
 const RESOLVED: &str = "vdo-core in `CompatibilityResolved` of a VDOConfig";
 const ACCEPTED: &str = "vdo-core in `Accepted` of a VDOConfig";
 const STRAY: &str =
@@ -94,8 +95,14 @@ const NARROWER: &[(&str, &str)] = &[
     ("VCentersNotRead", RESOLVED),
     ("MatrixInvalid", RESOLVED),
     ("TwoMatrices", RESOLVED),
-    ("MatrixSourceUnsupported", RESOLVED),
+    ("MatrixNotFetched", RESOLVED),
+    ("MatrixFetchFailed", RESOLVED),
+    ("MatrixNotTrusted", RESOLVED),
+    ("MatrixOutdated", RESOLVED),
     ("KubernetesVersionUnknown", RESOLVED),
+    ("MayBeUpgraded", UPGRADEABLE),
+    ("DriversFirst", UPGRADEABLE),
+    ("NothingFitsNext", UPGRADEABLE),
     ("NotActive", ACCEPTED),
     ("CRDsOutdated", ACCEPTED),
     ("NotInOperatorsNamespace", STRAY),
@@ -139,6 +146,12 @@ const NARROWER: &[(&str, &str)] = &[
 const CONDITIONS: &[(&str, &str, &str, &str)] = &[
     ("VDOConfig", "Accepted", "vdo-core", "This is the VDOConfig that counts, and its spec makes sense."),
     ("VDOConfig", "CompatibilityResolved", "vdo-core", "A release fits for each driver that is wanted."),
+    (
+        "VDOConfig",
+        "Upgradeable",
+        "vdo-core",
+        "Kubernetes may be upgraded by a minor with the drivers that are installed.",
+    ),
     (
         "VDOConfig",
         "NodesInitialised",

@@ -2,7 +2,7 @@
 //! release.
 
 use anyhow::{Context, Result};
-use vdo_compat::{Driver, Grade, Row, builtin};
+use vdo_compat::{Bound, Driver, Grade, Row, Version, builtin};
 
 use crate::docs::cell;
 use crate::values;
@@ -14,7 +14,8 @@ pub fn cpi() -> String {
         let facts = cpi_operator::releases::of(row.release);
         let digest = facts.and_then(|facts| facts.digest);
         let digest = digest.map_or("by tag".to_owned(), |digest| format!("`{digest}`"));
-        text.push_str(&format!("| {} | {} | {} | {digest} |\n", row.release, row.kubernetes, vsphere(row)));
+        let (kubernetes, vsphere) = (graded(row.kubernetes.window()), graded(row.vsphere.window()));
+        text.push_str(&format!("| {} | {kubernetes} | {vsphere} | {digest} |\n", row.release));
     }
     text
 }
@@ -25,11 +26,11 @@ pub fn csi() -> String {
     for row in rows(Driver::Csi) {
         let Some(facts) = csi_operator::releases::facts(&row.release) else { continue };
         let digest = |sha256: Option<&str>| sha256.map_or("by tag".into(), |hex| format!("`sha256:{hex}`"));
-        let kubernetes = graded(&row.kubernetes.to_string(), row.evidence.kubernetes.grade);
+        let kubernetes = graded(row.kubernetes.window());
         text.push_str(&format!(
             "| {} | {kubernetes} | {} | {} | {} |\n",
             row.release,
-            vsphere(row),
+            graded(row.vsphere.window()),
             digest(facts.driver.sha256),
             digest(facts.syncer.sha256)
         ));
@@ -100,17 +101,13 @@ pub fn rows(driver: Driver) -> impl Iterator<Item = &'static Row> {
     builtin::matrix().rows.iter().rev().filter(move |row| row.driver == driver)
 }
 
-fn vsphere(row: &Row) -> String {
-    graded(&row.vsphere.to_string(), row.evidence.vsphere.grade)
-}
-
 /// A range that nobody wrote down bears a mark.
-fn graded(range: &str, grade: Grade) -> String {
-    let mark = match grade {
+fn graded<V: Version>(bound: &Bound<V>) -> String {
+    let mark = match bound.evidence.grade {
         Grade::Stated | Grade::Inferred => " (inferred)",
         Grade::Documented | Grade::Tested => "",
     };
-    cell(&format!("{range}{mark}"))
+    cell(&format!("{}{mark}", bound.range))
 }
 
 #[cfg(test)]

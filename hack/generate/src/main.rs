@@ -22,6 +22,7 @@ mod fields;
 mod images;
 #[cfg(test)]
 mod links;
+mod lint;
 mod metrics;
 mod pages;
 mod rbac;
@@ -43,6 +44,7 @@ fn all() -> Result<BTreeMap<PathBuf, String>> {
     files.extend(dashboard::files()?);
     files.extend(bad_input::files()?);
     files.extend(pages::files()?);
+    files.extend(lint::files()?);
     files.extend(threats::files()?);
     for crd in vdo_api::crd::all() {
         let text = yaml(&serde_json::to_value(&crd)?);

@@ -15,7 +15,7 @@ use anyhow::Result;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use vdo_api::names::{
     CORE_MANAGER, CPI, CPI_MANAGER, CPI_NAMESPACE, CSI, CSI_DRIVER_NAME, CSI_MANAGER, CSI_NAMESPACE, GROUP,
-    KUBE_SYSTEM, VDOCONFIG_CRD, journal,
+    KUBE_SYSTEM, MATRIX_COPY, VDOCONFIG_CRD, journal,
 };
 
 use crate::NOTE;
@@ -77,7 +77,7 @@ fn all() -> [Rights; 3] {
     [core(), cpi(), csi()]
 }
 
-/// vdo-core makes no object but its Lease: it reads, and writes status.
+/// vdo-core makes no object but its Lease and the copy of a matrix: it reads, and writes status.
 fn core() -> Rights {
     let ours = ["vdoconfigs", "vspherecloudconfigs", "compatibilityconfigs"];
     let mut here = shared(
@@ -87,6 +87,15 @@ fn core() -> Rights {
     here.push(named(
         rule(LEASES, &["leases"], READ, "Sees whether the other operators are alive."),
         &[CPI_MANAGER, CSI_MANAGER],
+    ));
+    here.push(named(
+        rule(
+            CORE,
+            &["configmaps"],
+            &["get", "create", "patch"],
+            "Keeps the last good copy of a compatibility matrix that it fetches from an address.",
+        ),
+        &[MATRIX_COPY],
     ));
     Rights {
         operator: CORE_MANAGER,

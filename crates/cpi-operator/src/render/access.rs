@@ -8,6 +8,7 @@ use vdo_plan::rights::{role_ref, rule};
 
 use super::workload::LEASE;
 use super::{anywhere, here, within};
+use crate::releases::CredentialsFrom;
 
 /// The account that the cloud provider runs under.
 pub const ACCOUNT: &str = "vdo-cpi";
@@ -28,7 +29,7 @@ pub struct Granted {
     pub kube_system: Vec<PolicyRule>,
 }
 
-/// The rights of every release that we render. They have not changed between any two of them.
+/// The rights of every release that we render. What takes its credentials from files needs the fewest.
 pub fn granted() -> Granted {
     let mut kube_system = lease_rules();
     kube_system.push(PolicyRule {
@@ -59,8 +60,8 @@ fn lease_rules() -> Vec<PolicyRule> {
     ]
 }
 
-/// The account, the roles and their bindings.
-pub fn objects() -> Vec<Object> {
+/// The account, the roles and their bindings. Who takes the credentials from files may read no Secret at all.
+pub fn objects(credentials: CredentialsFrom) -> Vec<Object> {
     let cluster_role = ClusterRole {
         metadata: anywhere(CLUSTER_ROLE),
         rules: Some(cluster_rules()),
@@ -81,16 +82,20 @@ pub fn objects() -> Vec<Object> {
         subjects: Some(vec![subject()]),
     };
     let account = ServiceAccount { metadata: here(ACCOUNT), ..ServiceAccount::default() };
-    vec![
-        Object::new(&account),
-        Object::new(&cluster_role),
-        Object::new(&cluster_binding),
-        Object::new(&role(CPI_NAMESPACE, CREDENTIALS_ROLE, credentials_rules())),
-        Object::new(&binding(CPI_NAMESPACE, CREDENTIALS_ROLE, CREDENTIALS_ROLE)),
+    let mut objects = vec![Object::new(&account), Object::new(&cluster_role), Object::new(&cluster_binding)];
+    match credentials {
+        CredentialsFrom::Files => {}
+        CredentialsFrom::Secret => objects.extend([
+            Object::new(&role(CPI_NAMESPACE, CREDENTIALS_ROLE, credentials_rules())),
+            Object::new(&binding(CPI_NAMESPACE, CREDENTIALS_ROLE, CREDENTIALS_ROLE)),
+        ]),
+    }
+    objects.extend([
         Object::new(&role(KUBE_SYSTEM, LEASE_ROLE, lease_rules())),
         Object::new(&binding(KUBE_SYSTEM, LEASE_ROLE, LEASE_ROLE)),
         Object::new(&binding(KUBE_SYSTEM, AUTHENTICATION, "extension-apiserver-authentication-reader")),
-    ]
+    ]);
+    objects
 }
 
 fn subject() -> Subject {

@@ -14,11 +14,15 @@ use vdo_plan::vcenter::{Trust, Vcenter};
 
 use super::here;
 use crate::inputs::Inputs;
+use crate::releases::CredentialsFrom;
 
-/// The Secret that the driver reads while it runs. Its name never changes, so a new password needs no restart.
+/// The Secret that the driver reads while it runs. Its name never changes, so a new password needs no restart. An older
+/// release has it mounted, under the same name: what is rolled back to finds today's password in it.
 pub const CREDENTIALS: &str = "vdo-cpi-credentials";
 /// Where the configuration is mounted.
 pub const CONFIG_DIRECTORY: &str = "/etc/cloud";
+/// Where the credentials of a release that takes them from files are mounted.
+pub const CREDENTIALS_DIRECTORY: &str = "/etc/vsphere-credentials";
 /// Where certificate authorities are mounted.
 pub const CA_DIRECTORY: &str = "/etc/vsphere-ca";
 
@@ -27,6 +31,7 @@ pub struct Rendered {
     config: ConfigMap,
     authorities: Option<ConfigMap>,
     credentials: Secret,
+    credentials_digest: Option<String>,
 }
 
 impl Rendered {
@@ -40,7 +45,17 @@ impl Rendered {
         });
         let pems: std::collections::BTreeMap<String, String> = pems.collect();
         let authorities = (!pems.is_empty()).then(|| sealed("vdo-cpi-ca", key, pems));
-        Rendered { config, authorities, credentials: credentials(&inputs.vcenters) }
+        let credentials = credentials(&inputs.vcenters);
+        let credentials_digest = match inputs.facts.credentials {
+            CredentialsFrom::Files => Some(content_id(key, json!(credentials.data).to_string().as_bytes())),
+            CredentialsFrom::Secret => None,
+        };
+        Rendered { config, authorities, credentials, credentials_digest }
+    }
+
+    /// A keyed digest of the credentials, where they are read only when the driver starts.
+    pub fn credentials_digest(&self) -> Option<&str> {
+        self.credentials_digest.as_deref()
     }
 
     /// The name of the ConfigMap with `vsphere.conf`.
@@ -75,16 +90,19 @@ fn sealed(prefix: &str, key: &[u8], data: std::collections::BTreeMap<String, Str
 fn document(inputs: &Inputs) -> Value {
     let vcenters: Map<String, Value> =
         inputs.vcenters.iter().map(|vcenter| (vcenter.server.clone(), entry(vcenter))).collect();
-    let mut document = json!({
+    // A false flag, because a true one could not be taken back for a single vCenter.
+    let global = match inputs.facts.credentials {
+        // Alone: beside the name of a Secret it counts as no source of credentials.
+        CredentialsFrom::Files => json!({ "secretsDirectory": CREDENTIALS_DIRECTORY, "insecureFlag": false }),
         // Both always set, also if every vCenter had a Secret of its own: the driver then watches this
-        // namespace only. A false flag, because a true one could not be taken back for a single vCenter.
-        "global": {
+        // namespace only.
+        CredentialsFrom::Secret => json!({
             "secretName": CREDENTIALS,
             "secretNamespace": CPI_NAMESPACE,
             "insecureFlag": false,
-        },
-        "vcenter": vcenters,
-    });
+        }),
+    };
+    let mut document = json!({ "global": global, "vcenter": vcenters });
     if let Some(topology) = &inputs.topology {
         document["labels"] = json!({ "region": topology.region, "zone": topology.zone });
     }
@@ -111,7 +129,7 @@ fn authority(vcenter: &Vcenter) -> String {
     format!("{}.crt", vcenter.server.replace(':', "-"))
 }
 
-/// Exactly the keys that the driver expects: one that it does not know makes its first login fail.
+/// Exactly the keys that the driver expects, which are the names of the files where it is mounted: one that it does not know makes its first login fail.
 fn credentials(vcenters: &[Vcenter]) -> Secret {
     let mut data = std::collections::BTreeMap::new();
     for (number, vcenter) in vcenters.iter().enumerate() {

@@ -20,13 +20,14 @@ pub use workload::{DAEMON_SET, LEASE, skips_node_deletion};
 pub fn render(inputs: &Inputs, key: &[u8]) -> Revision {
     let configuration = configuration::Rendered::new(inputs, key);
     let workload = workload::daemon_set(inputs, &configuration);
-    let mut first = access::objects();
+    let credentials = configuration.credentials_digest().unwrap_or_default().to_owned();
+    let mut first = access::objects(inputs.facts.credentials);
     first.extend(configuration.into_objects());
     let stages = vec![
         Stage { name: "configuration".to_owned(), objects: first },
         Stage { name: "workload".to_owned(), objects: vec![workload] },
     ];
-    Revision::seal(Driver::Cpi, inputs.release, &inputs.asked(), stages, key)
+    Revision::seal(Driver::Cpi, inputs.release, &inputs.asked(), stages, key).started_with(credentials)
 }
 
 /// The metadata of an object in the driver's namespace.

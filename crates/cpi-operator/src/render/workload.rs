@@ -4,18 +4,20 @@ use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrate
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, EnvVar, HTTPGetAction, LocalObjectReference,
     NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Toleration, Volume,
-    VolumeMount,
+    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
+    Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use vdo_api::names::CREDENTIALS_DIGEST_ANNOTATION;
 use vdo_plan::Object;
 
 use super::access::ACCOUNT;
-use super::configuration::{CA_DIRECTORY, CONFIG_DIRECTORY, Rendered};
+use super::configuration::{CA_DIRECTORY, CONFIG_DIRECTORY, CREDENTIALS, CREDENTIALS_DIRECTORY, Rendered};
 use super::{here, map};
 use crate::inputs::{Inputs, NodeDeletion};
+use crate::releases::{AtItsEnd, CredentialsFrom};
 
 /// The name of the DaemonSet.
 pub const DAEMON_SET: &str = "vsphere-cloud-controller-manager";
@@ -25,6 +27,8 @@ pub const LEASE: &str = "cloud-controller-manager";
 const HEALTH_PORT: i32 = 10258;
 /// The variable whose presence switches node deletion off.
 const SKIP_NODE_DELETION: &str = "SKIP_NODE_DELETION";
+/// Mode of the files with credentials: the driver's group reads them, nobody else.
+const CREDENTIALS_MODE: i32 = 0o440;
 /// Labels that mark a control-plane node; any one of them.
 const CONTROL_PLANE: [&str; 3] = [
     "node-role.kubernetes.io/control-plane",
@@ -36,6 +40,8 @@ pub(super) fn daemon_set(inputs: &Inputs, configuration: &Rendered) -> Object {
     // These labels are the selector, which the API server will not change after creation. A new label here
     // would force us to delete a running driver, so further labels go on the pods only.
     let labels = map([("app.kubernetes.io/name", DAEMON_SET), ("app.kubernetes.io/part-of", "vdo")]);
+    let annotations =
+        configuration.credentials_digest().map(|digest| map([(CREDENTIALS_DIGEST_ANNOTATION, digest)]));
     Object::new(&DaemonSet {
         metadata: here(DAEMON_SET),
         spec: Some(DaemonSetSpec {
@@ -49,7 +55,7 @@ pub(super) fn daemon_set(inputs: &Inputs, configuration: &Rendered) -> Object {
                 }),
             }),
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta { labels: Some(labels), annotations, ..ObjectMeta::default() }),
                 spec: Some(pod(inputs, configuration)),
             },
             ..DaemonSetSpec::default()
@@ -76,6 +82,21 @@ fn pod(inputs: &Inputs, configuration: &Rendered) -> PodSpec {
         volumes.push(config_map("authorities", name));
         mounts.push(mount("authorities", CA_DIRECTORY));
     }
+    match inputs.facts.credentials {
+        CredentialsFrom::Files => {
+            volumes.push(Volume {
+                name: "credentials".to_owned(),
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(CREDENTIALS.to_owned()),
+                    default_mode: Some(CREDENTIALS_MODE),
+                    ..SecretVolumeSource::default()
+                }),
+                ..Volume::default()
+            });
+            mounts.push(mount("credentials", CREDENTIALS_DIRECTORY));
+        }
+        CredentialsFrom::Secret => {}
+    }
     let pull_secrets: Vec<LocalObjectReference> =
         inputs.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
     PodSpec {
@@ -90,8 +111,11 @@ fn pod(inputs: &Inputs, configuration: &Rendered) -> PodSpec {
         priority_class_name: Some("system-node-critical".to_owned()),
         affinity: Some(on_control_plane()),
         tolerations: Some(tolerations()),
-        // Long enough to log out of every vCenter.
-        termination_grace_period_seconds: Some(30),
+        termination_grace_period_seconds: Some(match inputs.facts.at_its_end {
+            AtItsEnd::WaitsToBeKilled => 1,
+            // Long enough to log out of every vCenter.
+            AtItsEnd::LogsOut => 30,
+        }),
         image_pull_secrets: (!pull_secrets.is_empty()).then_some(pull_secrets),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),

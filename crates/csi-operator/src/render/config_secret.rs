@@ -9,6 +9,7 @@ use vdo_plan::revision::content_id;
 use super::namespaced;
 use crate::gcfg::{Text, Writer};
 use crate::inputs::{Home, Inputs, RootSquash, Trust};
+use crate::releases::Trusting;
 
 /// Every configuration Secret's name begins so.
 pub const CONFIG_SECRET_PREFIX: &str = "vdo-csi-config-";
@@ -40,7 +41,7 @@ pub(super) fn build(inputs: &Inputs, hmac_key: &[u8]) -> Secret {
 }
 
 /// The configuration. A key that a release does not read is silently ignored by the driver, so none is written that
-/// not every rendered release reads.
+/// it does not read there.
 fn text(inputs: &Inputs) -> SecretString {
     let mut conf = Writer::default();
     conf.section("Global");
@@ -48,6 +49,9 @@ fn text(inputs: &Inputs) -> SecretString {
         conf.entry("cluster-id", &inputs.cluster_id.value);
     }
     conf.entry("cluster-distribution", &inputs.distribution);
+    if inputs.facts.trusting == Trusting::Together {
+        trust(&mut conf, &inputs.trust);
+    }
 
     conf.subsection("VirtualCenter", &inputs.server);
     conf.entry("user", &inputs.login.user);
@@ -56,7 +60,21 @@ fn text(inputs: &Inputs) -> SecretString {
     if !inputs.datacenters.is_empty() {
         conf.list("datacenters", &inputs.datacenters);
     }
-    match &inputs.trust {
+    if inputs.facts.trusting == Trusting::Each {
+        trust(&mut conf, &inputs.trust);
+    }
+
+    for (at, permission) in inputs.net_permissions.iter().enumerate() {
+        conf.numbered("NetPermissions", at + 1);
+        conf.entry("ips", &permission.ips);
+        conf.word("permissions", permission.access);
+        conf.word("rootsquash", if permission.root_squash == RootSquash::On { "true" } else { "false" });
+    }
+    conf.finish()
+}
+
+fn trust(conf: &mut Writer, trust: &Trust) {
+    match trust {
         Trust::Insecure => conf.word("insecure-flag", "true"),
         Trust::PublicAuthority => conf.word("insecure-flag", "false"),
         Trust::Authority(_) => {
@@ -68,12 +86,4 @@ fn text(inputs: &Inputs) -> SecretString {
             conf.entry("thumbprint", fingerprint);
         }
     }
-
-    for (at, permission) in inputs.net_permissions.iter().enumerate() {
-        conf.numbered("NetPermissions", at + 1);
-        conf.entry("ips", &permission.ips);
-        conf.word("permissions", permission.access);
-        conf.word("rootsquash", if permission.root_squash == RootSquash::On { "true" } else { "false" });
-    }
-    conf.finish()
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::builtin;
 use crate::matrix::{Channel, Driver, Matrix};
-use crate::select::tests::{cluster, matrix, row};
+use crate::select::tests::{cluster, made_for, matrix, row};
 use crate::select::{Cluster, Movement, Request, select};
 
 fn said(matrix: &Matrix, here: &Cluster, request: Request) -> String {
@@ -36,7 +36,7 @@ fn a_choice_is_told_in_one_line() {
             "CSI 3.6.0 is installed and fits; 3.7.1 fits too, set spec.storageProvider.version to move",
         ),
         (
-            Request { movement: Movement::Newest, ..installed("3.6.0") },
+            Request { movement: Movement::Latest, ..installed("3.6.0") },
             "CSI 3.7.1 is the newest release that fits",
         ),
         (
@@ -48,9 +48,32 @@ fn a_choice_is_told_in_one_line() {
         assert_eq!(said(&field(), &here, request), words);
     }
     assert_eq!(
+        said(
+            &field(),
+            &cluster("1.35.0", &["8.0.3"]),
+            Request { movement: Movement::Latest, ..installed("3.6.0") }
+        ),
+        "CSI 3.7.1 is the newest release that fits; what is installed no longer fits: CSI 3.6.0 needs Kubernetes 1.31 \
+         to 1.34, the cluster runs 1.35.0"
+    );
+}
+
+#[test]
+fn what_is_installed_and_does_not_fit_is_told_with_what_does() {
+    assert_eq!(
         said(&field(), &cluster("1.35.0", &["8.0.3"]), installed("3.6.0")),
-        "CSI 3.7.1 is the newest release that fits; it follows what is installed: CSI 3.6.0 needs Kubernetes 1.31 to \
-         1.34, the cluster runs 1.35.0"
+        "CSI 3.6.0 is installed and does not fit: CSI 3.6.0 needs Kubernetes 1.31 to 1.34, the cluster runs 1.35.0; it \
+         stays installed. To go on, set spec.storageProvider.version to 3.7.1, which fits"
+    );
+}
+
+#[test]
+fn a_cluster_outside_of_what_is_recommended_is_told_so() {
+    let rows = matrix(vec![made_for(("1.33", "1.35"), row("3.7.0", ("1.27", "1.40"), ("7.0", "9.0")))]);
+    assert_eq!(
+        said(&rows, &cluster("1.37.0", &["8.0.3"]), Request::default()),
+        "CSI 3.7.0 is the nearest release that can run here; note: CSI 3.7.0 is made for Kubernetes 1.33 to 1.35, the \
+         cluster runs 1.37.0"
     );
 }
 
@@ -99,7 +122,15 @@ fn a_step_back_is_offered_and_not_taken() {
         said(&field(), &cluster("1.31.5", &["8.0.3"]), installed("3.7.1")),
         "no CSI release fits: nearest row CSI 3.6.0 is older than the installed 3.7.1; CSI 3.7.1 needs Kubernetes 1.32 \
          to 1.35, the cluster runs 1.31.5; and 1 more row; CSI 3.7.1 stays installed. To go on, set \
-         spec.storageProvider.version to 3.6.0, which fits, or add a row to the matrix"
+         spec.storageProvider.version to 3.6.0, which fits, and spec.storageProvider.downgrade to Allow: that goes back \
+         to an older release"
+    );
+    let back = Request { pin: Some("3.6.0".parse().unwrap()), ..installed("3.7.1") };
+    assert_eq!(
+        said(&field(), &cluster("1.34.5", &["8.0.3"]), back),
+        "CSI 3.6.0, which spec.storageProvider.version asks for, does not fit: nearest row CSI 3.6.0 is older than the \
+         installed 3.7.1; CSI 3.7.1 stays installed. To go on, set spec.storageProvider.downgrade to Allow: that goes \
+         back to an older release"
     );
 }
 
@@ -122,7 +153,8 @@ fn an_unread_vcenter_an_empty_matrix_and_marks_have_their_own_words() {
     assert_eq!(
         said(&marked, &here, Request::default()),
         "no CSI release fits: nearest row CSI 3.7.1 is known to be bad: it loses snapshots; CSI 3.7.0 is a candidate. \
-         To go on, set spec.storageProvider.version to 3.7.0, which fits, or add a row to the matrix"
+         To go on, set spec.storageProvider.version to 3.7.0, which is a candidate and fits, or \
+         spec.storageProvider.channel to Candidate"
     );
     assert_eq!(
         said(&marked, &here, installed("3.7.1")),

@@ -36,6 +36,13 @@ fn a_line_holds_what_starts_with_its_numbers() {
 }
 
 #[test]
+fn a_line_knows_its_first_number() {
+    let majors = ["8.0 U3", "6.7", "9", "100.0.0"].map(|text| line::<VsphereVersion>(text).major());
+    assert_eq!(majors, [8, 6, 9, 100]);
+    assert_eq!(Line::<VsphereVersion>::new(&[]).major(), 0);
+}
+
+#[test]
 fn both_ends_of_a_range_are_in_it() {
     let range = between::<KubernetesVersion>("1.33", "1.35");
     for (version, place) in [

@@ -2,21 +2,37 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::builtin;
-use crate::matrix::{Backing, Caution, Evidence, Grade, Marks, Source};
+use crate::matrix::{Bound, Caution, Evidence, Grade, Marks, Source};
+
+fn stated<V: Version>((from, to): (&str, &str)) -> Bound<V> {
+    let range = Range::between(from.parse().unwrap(), to.parse().unwrap());
+    Bound { range, evidence: Evidence { grade: Grade::Stated, reference: "here".into() } }
+}
+
+fn hard<V: Version>(ends: (&str, &str)) -> Bounds<V> {
+    Bounds { hard: stated(ends), recommended: None }
+}
 
 pub(crate) fn row(release: &str, kubernetes: (&str, &str), vsphere: (&str, &str)) -> Row {
-    let stated = || Backing { grade: Grade::Stated, reference: "here".into() };
     Row {
         driver: Driver::Csi,
         release: release.parse().unwrap(),
-        kubernetes: Range::between(kubernetes.0.parse().unwrap(), kubernetes.1.parse().unwrap()),
-        vsphere: Range::between(vsphere.0.parse().unwrap(), vsphere.1.parse().unwrap()),
+        kubernetes: hard(kubernetes),
+        vsphere: hard(vsphere),
+        esxi: None,
+        upgrades_from: Range::ANY,
         needs_cpi: true,
         rendering: Rendering::BuiltIn,
         marks: Marks::default(),
+        source: None,
+        images: Vec::new(),
         deployment_path: Vec::new(),
-        evidence: Evidence { kubernetes: stated(), vsphere: stated() },
     }
+}
+
+/// The same row, made for fewer API servers than it is refused on.
+pub(crate) fn made_for(kubernetes: (&str, &str), row: Row) -> Row {
+    Row { kubernetes: Bounds { recommended: Some(stated(kubernetes)), ..row.kubernetes }, ..row }
 }
 
 pub(crate) fn matrix(rows: Vec<Row>) -> Matrix {
@@ -34,10 +50,8 @@ fn field() -> Matrix {
 }
 
 pub(crate) fn cluster(kubernetes: &str, vcenters: &[&str]) -> Cluster {
-    let named = |(at, version): (usize, &&str)| Vcenter {
-        name: format!("vc-{}", at + 1),
-        version: version.parse().unwrap(),
-    };
+    let named =
+        |(at, version): (usize, &&str)| Vcenter::new(format!("vc-{}", at + 1), version.parse().unwrap());
     Cluster {
         kubernetes: kubernetes.parse().unwrap(),
         vcenters: vcenters.iter().enumerate().map(named).collect(),
@@ -62,7 +76,7 @@ fn pick(matrix: &Matrix, cluster: &Cluster, request: Request) -> String {
 fn refused(matrix: &Matrix, cluster: &Cluster, request: Request) -> NoMatch {
     match select(matrix, Driver::Csi, cluster, &request) {
         Selection::Chosen(chosen) => panic!("{} was chosen", chosen.release()),
-        Selection::NoMatch(no_match) => no_match,
+        Selection::NoMatch(no_match) => *no_match,
     }
 }
 
@@ -119,18 +133,18 @@ fn with_no_vcenter_known_nothing_is_chosen() {
 }
 
 #[test]
-fn what_is_installed_stays_while_it_fits() {
+fn what_is_installed_stays_and_where_it_does_not_fit_the_answer_is_a_hold() {
     for (kubernetes, request, release) in [
         ("1.34.1", installed("3.8.0"), "3.8.0"),
         ("1.34.1", installed("3.9.0"), "3.9.0"),
         ("1.34.1", installed("3.10.0"), "3.10.0"),
-        // It no longer fits: the newest that does, and is not older.
-        ("1.35.0", installed("3.8.0"), "3.10.0"),
-        ("1.36.0", installed("3.9.0"), "3.10.0"),
+        // It no longer fits, and a newer one would: a hold, because nobody asked to move.
+        ("1.35.0", installed("3.8.0"), "none"),
+        ("1.36.0", installed("3.9.0"), "none"),
         // Not in the matrix at all.
-        ("1.34.1", installed("3.7.0"), "3.10.0"),
-        ("1.33.1", installed("3.8.5"), "3.9.1"),
-        // Nothing that fits is as new: a hold, never a step back.
+        ("1.34.1", installed("3.7.0"), "none"),
+        ("1.33.1", installed("3.8.5"), "none"),
+        // Nothing that fits is as new: a hold too, never a step back.
         ("1.33.1", installed("3.10.0"), "none"),
         ("1.34.1", installed("3.11.0"), "none"),
         ("1.37.0", installed("3.10.0"), "none"),
@@ -144,47 +158,72 @@ fn what_is_installed_stays_while_it_fits() {
 }
 
 #[test]
-fn asked_to_move_it_goes_to_the_newest_and_never_back() {
-    for (kubernetes, from, to) in [
-        ("1.34.1", "3.8.0", "3.10.0"),
-        ("1.33.1", "3.9.0", "3.9.1"),
-        ("1.33.1", "3.9.1", "3.9.1"),
-        ("1.33.1", "3.10.0", "none"),
+fn asked_to_move_it_goes_as_far_as_was_allowed_and_never_back() {
+    for (kubernetes, from, patch, latest) in [
+        ("1.34.1", "3.8.0", "3.8.0", "3.10.0"),
+        ("1.34.1", "3.9.0", "3.9.1", "3.10.0"),
+        ("1.33.1", "3.9.0", "3.9.1", "3.9.1"),
+        ("1.33.1", "3.9.1", "3.9.1", "3.9.1"),
+        ("1.33.1", "3.10.0", "none", "none"),
+        // It does not fit: the next line is too far for a patch.
+        ("1.36.0", "3.9.0", "none", "3.10.0"),
+        // Without a row, within and beyond its line.
+        ("1.34.1", "3.9.0-rc.1", "3.9.1", "3.10.0"),
+        ("1.34.1", "3.7.0", "none", "3.10.0"),
     ] {
-        let request = Request { movement: Movement::Newest, ..installed(from) };
-        assert_eq!(pick(&field(), &cluster(kubernetes, &["8.0.3"]), request), to, "{kubernetes} from {from}");
+        let here = cluster(kubernetes, &["8.0.3"]);
+        for (movement, to) in [(Movement::Patch, patch), (Movement::Latest, latest)] {
+            let request = Request { movement, ..installed(from) };
+            assert_eq!(pick(&field(), &here, request), to, "{kubernetes} from {from}, {movement:?}");
+        }
     }
 }
 
 #[test]
-fn a_pin_names_the_only_release_and_may_go_back() {
+fn a_pin_names_the_only_release() {
     let with = |pin: &str, there: &str| Request { pin: Some(pin.parse().unwrap()), ..installed(there) };
     for (kubernetes, request, release) in [
         ("1.34.1", pinned("3.9.0"), "3.9.0"),
         ("1.34.1", pinned("v3.8.0"), "3.8.0"),
         ("1.34.1", with("3.10.0", "3.8.0"), "3.10.0"),
-        ("1.34.1", with("3.8.0", "3.10.0"), "3.8.0"),
         ("1.34.1", with("3.9.0", "3.9.0"), "3.9.0"),
         // A pin is a wish, not a proof.
         ("1.36.1", pinned("3.9.0"), "none"),
         ("1.36.1", with("3.9.0", "3.9.0"), "none"),
         ("1.34.1", pinned("3.9.7"), "none"),
         ("1.34.1", pinned("3.9.0-rc.1"), "none"),
-        // A line: its newest, and within it never back.
+        // A line: its newest, and within it nothing moves of itself.
         ("1.34.1", pinned("3.9"), "3.9.1"),
         ("1.34.1", pinned("3"), "3.10.0"),
         ("1.34.1", with("3.9", "3.9.0"), "3.9.0"),
         ("1.34.1", with("3.9", "3.9.2"), "none"),
-        ("1.34.1", with("3.9", "3.10.0"), "3.9.1"),
         ("1.34.1", with("3.9", "3.8.0"), "3.9.1"),
         ("1.34.1", pinned("3.11"), "none"),
     ] {
-        assert_eq!(
-            pick(&field(), &cluster(kubernetes, &["8.0.3"]), request),
-            release,
-            "{kubernetes} {request:?}"
-        );
+        let here = cluster(kubernetes, &["8.0.3"]);
+        assert_eq!(pick(&field(), &here, request), release, "{kubernetes} {request:?}");
     }
+    let eager = Request { movement: Movement::Latest, ..with("3.9", "3.9.0") };
+    assert_eq!(pick(&field(), &cluster("1.34.1", &["8.0.3"]), eager), "3.9.1", "within the line it may move");
+}
+
+#[test]
+fn a_pin_goes_back_only_where_that_was_allowed() {
+    for (pin, there, forbidden, allowed) in [
+        ("3.8.0", "3.10.0", "none", "3.8.0"),
+        ("3.9", "3.10.0", "none", "3.9.1"),
+        ("3.10.0", "3.8.0", "3.10.0", "3.10.0"),
+        // What is installed is in the line, so nobody asked to leave it.
+        ("3.9", "3.9.2", "none", "none"),
+    ] {
+        for (downgrade, release) in [(Downgrade::Forbid, forbidden), (Downgrade::Allow, allowed)] {
+            let request = Request { pin: Some(pin.parse().unwrap()), downgrade, ..installed(there) };
+            let here = cluster("1.34.1", &["8.0.3"]);
+            assert_eq!(pick(&field(), &here, request), release, "{request:?}");
+        }
+    }
+    let loose = Request { downgrade: Downgrade::Allow, movement: Movement::Latest, ..installed("3.10.0") };
+    assert_eq!(pick(&field(), &cluster("1.33.1", &["8.0.3"]), loose), "none", "no pin asked for it");
 }
 
 #[test]
@@ -199,11 +238,13 @@ fn a_choice_says_who_made_it_and_what_else_would_fit() {
     let pinned = accepted(&field(), &here, pinned("3.9.0"));
     assert_eq!((pinned.chosen_by, pinned.newer), (ChosenBy::Pin, Some(Release::new(3, 10, 0))));
 
-    let moved = accepted(&field(), &cluster("1.35.0", &["8.0.3"]), installed("3.8.0"));
-    assert!(matches!(moved.left.unwrap().why, Why::KubernetesAbove { .. }));
+    let eager = |there| Request { movement: Movement::Latest, ..installed(there) };
+    let moved = accepted(&field(), &cluster("1.35.0", &["8.0.3"]), eager("3.8.0"));
+    assert!(matches!(moved.left.unwrap().why, Why::Outside(Outside::Kubernetes { .. })));
 
-    let unknown = accepted(&field(), &here, installed("3.7.0"));
+    let unknown = accepted(&field(), &here, eager("3.7.0"));
     assert_eq!(unknown.left.unwrap().why, Why::NotInMatrix);
+    assert_eq!([unknown.chosen_by, pinned.chosen_by].map(ChosenBy::name), ["Matrix", "Pin"]);
 }
 
 #[test]
@@ -212,20 +253,91 @@ fn the_first_failing_bound_is_named_with_its_vcenter() {
     let why = |kubernetes: &str, vcenters: &[&str]| {
         refused(&rows, &cluster(kubernetes, vcenters), Request::default()).misfits.remove(0).why
     };
-    let needs = rows.rows[0].kubernetes;
-    assert_eq!(
-        why("1.32.9", &["8.0.3"]),
-        Why::KubernetesBelow { needs, runs: KubernetesVersion::new(1, 32, 9) }
-    );
-    assert_eq!(
-        why("1.36.3", &["6.5.0"]),
-        Why::KubernetesAbove { needs, runs: KubernetesVersion::new(1, 36, 3) }
-    );
-    let needs = rows.rows[0].vsphere;
-    let (vcenter, runs) = ("vc-2".to_owned(), VsphereVersion::new(6, 7, 3));
-    assert_eq!(why("1.34.0", &["8.0.3", "6.7 U3"]), Why::VsphereBelow { vcenter, needs, runs });
-    let (vcenter, runs) = ("vc-1".to_owned(), VsphereVersion::new(9, 0, 0));
-    assert_eq!(why("1.34.0", &["9.0", "6.7 U3"]), Why::VsphereAbove { vcenter, needs, runs });
+    let needs = rows.rows[0].kubernetes.hard.range;
+    for (kubernetes, vcenter, runs) in [("1.32.9", "8.0.3", (1, 32, 9)), ("1.36.3", "6.5.0", (1, 36, 3))] {
+        let runs = KubernetesVersion::new(runs.0, runs.1, runs.2);
+        assert_eq!(why(kubernetes, &[vcenter]), Why::Outside(Outside::Kubernetes { needs, runs }));
+    }
+    let needs = rows.rows[0].vsphere.hard.range;
+    for (vcenters, at, runs) in
+        [(["8.0.3", "6.7 U3"], "vc-2", (6, 7, 3)), (["9.0", "6.7 U3"], "vc-1", (9, 0, 0))]
+    {
+        let (vcenter, runs) = (at.to_owned(), VsphereVersion::new(runs.0, runs.1, runs.2));
+        assert_eq!(why("1.34.0", &vcenters), Why::Outside(Outside::Vsphere { vcenter, needs, runs }));
+    }
+}
+
+#[test]
+fn a_host_counts_where_it_was_read_and_the_row_speaks_of_hosts() {
+    let mut rows = matrix(vec![row("3.9.0", ("1.33", "1.35"), ("7.0", "9.0"))]);
+    let mut here = cluster("1.34.1", &["8.0.3", "8.0.2"]);
+    let old = VsphereVersion::new(6, 7, 3);
+    here.vcenters[1].hosts = vec![VsphereVersion::new(8, 0, 2), old, old];
+    assert_eq!(pick(&rows, &here, Request::default()), "3.9.0", "the row says nothing of hosts");
+    rows.rows[0].esxi = Some(hard(("7.0", "9.0")));
+    let needs = rows.rows[0].esxi.as_ref().unwrap().hard.range;
+    let no_match = refused(&rows, &here, Request::default());
+    let (vcenter, runs) = ("vc-2".to_owned(), old);
+    assert_eq!(no_match.misfits[0].why, Why::Outside(Outside::Esxi { vcenter, needs, runs }));
+    assert_eq!(pick(&rows, &cluster("1.34.1", &["8.0.3"]), Request::default()), "3.9.0", "no host was read");
+}
+
+#[test]
+fn what_is_recommended_goes_before_what_is_only_not_refused() {
+    let wide = |release, window| made_for(window, row(release, ("1.27", "1.40"), ("7.0", "9.0")));
+    let rows = matrix(vec![
+        wide("3.7.0", ("1.33", "1.35")),
+        wide("3.7.1", ("1.33", "1.35")),
+        wide("3.8.0", ("1.34", "1.36")),
+    ]);
+    for (kubernetes, release, outside) in [
+        ("1.33.1", "3.7.1", 0),
+        ("1.34.1", "3.8.0", 0),
+        ("1.36.1", "3.8.0", 0),
+        // In no window: the nearest, and of those the newest.
+        ("1.38.0", "3.8.0", 1),
+        ("1.31.0", "3.7.1", 1),
+        ("1.26.0", "none", 0),
+    ] {
+        let here = cluster(kubernetes, &["8.0.3"]);
+        assert_eq!(pick(&rows, &here, Request::default()), release, "{kubernetes}");
+        if release != "none" {
+            assert_eq!(accepted(&rows, &here, Request::default()).outside.len(), outside, "{kubernetes}");
+        }
+    }
+    // Nothing leaves a window of itself, and what was asked for is not moved into one.
+    let eager = Request { movement: Movement::Latest, ..installed("3.7.1") };
+    assert_eq!(pick(&rows, &cluster("1.33.1", &["8.0.3"]), eager), "3.7.1");
+    assert_eq!(accepted(&rows, &cluster("1.33.1", &["8.0.3"]), installed("3.7.1")).newer, None);
+    assert_eq!(accepted(&rows, &cluster("1.33.1", &["8.0.3"]), pinned("3.8.0")).outside.len(), 1);
+    assert_eq!(accepted(&rows, &cluster("1.36.1", &["8.0.3"]), installed("3.7.1")).outside.len(), 1);
+}
+
+#[test]
+fn a_release_that_cannot_follow_the_installed_one_is_refused() {
+    let mut rows = field();
+    rows.rows[0].upgrades_from = Range::at_least("3.9".parse().unwrap());
+    let here = cluster("1.34.1", &["8.0.3"]);
+    let eager = |there| Request { movement: Movement::Latest, ..installed(there) };
+    assert_eq!(pick(&rows, &here, eager("3.9.0")), "3.10.0");
+    assert_eq!(pick(&rows, &here, eager("3.8.0")), "3.9.1", "one step after the other");
+    assert_eq!(pick(&rows, &here, Request::default()), "3.10.0");
+    let pin = Request { pin: Some("3.10.0".parse().unwrap()), ..installed("3.8.0") };
+    let from = rows.rows[0].upgrades_from;
+    let installed = Release::new(3, 8, 0);
+    assert_eq!(refused(&rows, &here, pin).misfits[0].why, Why::NotUpgradable { installed, from });
+}
+
+#[test]
+fn what_is_installed_need_not_be_able_to_follow_itself() {
+    let mut rows = matrix(vec![
+        row("3.9.0", ("1.33", "1.36"), ("7.0", "9.0")),
+        made_for(("1.36", "1.36"), row("3.10.0", ("1.33", "1.36"), ("7.0", "9.0"))),
+    ]);
+    rows.rows[0].upgrades_from = Range::at_most("3.8".parse().unwrap());
+    let eager = Request { movement: Movement::Latest, ..installed("3.9.0") };
+    assert_eq!(pick(&rows, &cluster("1.34.1", &["8.0.3"]), eager), "3.9.0");
+    assert_eq!(pick(&rows, &cluster("1.36.1", &["8.0.3"]), eager), "3.10.0");
 }
 
 #[test]
@@ -260,10 +372,15 @@ fn what_is_known_bad_is_not_installed_and_not_torn_out() {
     assert_eq!(pick(&rows, &here, Request::default()), "3.9.1");
     assert_eq!(pick(&rows, &here, pinned("3.10.0")), "none");
     assert_eq!(pick(&rows, &here, installed("3.10.0")), "3.10.0");
-    let eager = Request { movement: Movement::Newest, ..installed("3.10.0") };
-    assert_eq!(pick(&rows, &here, eager), "3.10.0", "nothing newer is good, and there is no way back");
+    let eager = |movement| Request { movement, ..installed("3.10.0") };
+    assert_eq!(
+        pick(&rows, &here, eager(Movement::Latest)),
+        "3.10.0",
+        "nothing newer is good, and there is no way back"
+    );
     rows.rows.push(row("3.10.1", ("1.34", "1.36"), ("8.0", "9.0")));
-    assert_eq!(pick(&rows, &here, eager), "3.10.1");
+    assert_eq!(pick(&rows, &here, eager(Movement::Patch)), "3.10.1");
+    assert_eq!(pick(&rows, &here, eager(Movement::Stay)), "3.10.0");
     let no_match = refused(&rows, &here, pinned("3.10.0"));
     assert_eq!(no_match.misfits[0].why, Why::KnownBad { reason: "loses snapshots".into() });
     assert_eq!(no_match.way_out, WayOut::Unpin(Release::new(3, 10, 1)));
@@ -298,10 +415,27 @@ fn what_no_operator_builds_is_not_chosen() {
 
 #[test]
 fn a_hold_names_what_would_fit_if_the_user_said_so() {
+    let newer = refused(&field(), &cluster("1.36.1", &["8.0.3"]), installed("3.9.0"));
+    assert_eq!(newer.way_out, WayOut::Move(Release::new(3, 10, 0)));
+    let stays = newer.stays.unwrap();
+    assert_eq!(stays.release, Release::new(3, 9, 0));
+    assert!(matches!(stays.why, Why::Outside(Outside::Kubernetes { .. })));
+
     let older = refused(&field(), &cluster("1.33.1", &["8.0.3"]), installed("3.10.0"));
-    assert_eq!(older.way_out, WayOut::PinThis(Release::new(3, 9, 1)));
+    assert_eq!(older.way_out, WayOut::GoBack(Release::new(3, 9, 1)));
     // 3.9.1 fits in all but age, 3.10.0 is off by a minor.
     assert_eq!(older.misfits[0].why, Why::OlderThanInstalled { installed: Release::new(3, 10, 0) });
+
+    let back = Request { pin: Some("3.9".parse().unwrap()), ..installed("3.10.0") };
+    let back = refused(&field(), &cluster("1.34.1", &["8.0.3"]), back);
+    assert_eq!((back.way_out, back.stays), (WayOut::GoBack(Release::new(3, 9, 1)), None));
+
+    // Forward to a candidate goes before back to a release.
+    let mut rows = field();
+    rows.rows[0].marks.channel = Channel::Candidate;
+    let stuck = Request { movement: Movement::Latest, ..installed("3.9.5") };
+    let forward = refused(&rows, &cluster("1.34.1", &["8.0.3"]), stuck);
+    assert_eq!(forward.way_out, WayOut::PinThis(Release::new(3, 10, 0)));
 
     let pin = refused(&field(), &cluster("1.36.1", &["8.0.3"]), pinned("3.9.0"));
     assert_eq!(pin.way_out, WayOut::Unpin(Release::new(3, 10, 0)));
@@ -337,8 +471,17 @@ fn a_caution_of_the_row_reaches_those_it_concerns() {
     rows.rows[2].marks.cautions.push(Caution {
         kubernetes: Range::ANY,
         vsphere: Range::only("7.0".parse().unwrap()),
+        leaving: None,
         text: "try it first".into(),
     });
+    let leaving = Some(Range::at_most("3.8".parse().unwrap()));
+    let (kubernetes, vsphere, text) = (Range::ANY, Range::ANY, "look at your nodes".to_owned());
+    rows.rows[2].marks.cautions.push(Caution { kubernetes, vsphere, leaving, text });
+    for (there, cautions) in [("3.8.0", &["look at your nodes"][..]), ("3.9.0", &[]), ("3.9.1", &[])] {
+        let eager = Request { movement: Movement::Latest, ..installed(there) };
+        let chosen = accepted(&rows, &cluster("1.33.1", &["8.0.3"]), eager);
+        assert_eq!(chosen.cautions, cautions, "from {there}");
+    }
     assert_eq!(
         accepted(&rows, &cluster("1.33.1", &["8.0.3", "7.0.3"]), Request::default()).cautions,
         ["try it first"]
@@ -400,16 +543,28 @@ fn some_request() -> impl Strategy<Value = Request> {
         release.clone().prop_map(Pin::Exact),
         (0..3u32).prop_map(|minor| Pin::Line(Line::new(&[3, minor]))),
     ];
-    let movement = prop::sample::select(vec![Movement::Stay, Movement::Newest]);
+    let movement = prop::sample::select(vec![Movement::Stay, Movement::Patch, Movement::Latest]);
     let channel = prop::sample::select(vec![Channel::Stable, Channel::Candidate]);
-    (prop::option::weighted(0.3, pin), prop::option::of(release), movement, channel)
-        .prop_map(|(pin, installed, movement, channel)| Request { pin, installed, movement, channel })
+    let downgrade = prop::sample::select(vec![Downgrade::Forbid, Downgrade::Allow]);
+    (prop::option::weighted(0.3, pin), prop::option::of(release), movement, channel, downgrade).prop_map(
+        |(pin, installed, movement, channel, downgrade)| Request {
+            pin,
+            installed,
+            movement,
+            channel,
+            downgrade,
+        },
+    )
+}
+
+fn holds(kubernetes: Range<KubernetesVersion>, vsphere: Range<VsphereVersion>, cluster: &Cluster) -> bool {
+    kubernetes.holds(&cluster.kubernetes)
+        && !cluster.vcenters.is_empty()
+        && cluster.vcenters.iter().all(|vcenter| vsphere.holds(&vcenter.version))
 }
 
 fn within(row: &Row, cluster: &Cluster) -> bool {
-    row.kubernetes.holds(&cluster.kubernetes)
-        && !cluster.vcenters.is_empty()
-        && cluster.vcenters.iter().all(|vcenter| row.vsphere.holds(&vcenter.version))
+    holds(row.kubernetes.hard.range, row.vsphere.hard.range, cluster)
 }
 
 proptest! {
@@ -429,12 +584,27 @@ proptest! {
     }
 
     #[test]
-    fn no_release_older_than_the_installed_one_is_chosen_without_a_pin(
+    fn no_release_older_than_the_installed_one_is_chosen_unless_a_pin_leaves_it_out_and_that_is_allowed(
         rows in some_matrix(), here in some_cluster(), request in some_request(),
     ) {
-        let request = Request { pin: None, ..request };
         if let (Selection::Chosen(chosen), Some(installed)) = (select(&rows, Driver::Csi, &here, &request), request.installed) {
-            prop_assert!(chosen.release() >= installed);
+            let asked = request.downgrade == Downgrade::Allow && request.pin.is_some_and(|pin| !pin.allows(installed));
+            prop_assert!(asked || chosen.release() >= installed);
+        }
+    }
+
+    #[test]
+    fn what_is_installed_moves_only_if_it_was_asked_to(
+        rows in some_matrix(), here in some_cluster(), request in some_request(),
+    ) {
+        if let (Selection::Chosen(chosen), Some(installed)) = (select(&rows, Driver::Csi, &here, &request), request.installed) {
+            let left_out = request.pin.is_some_and(|pin| !pin.allows(installed));
+            let may = match request.movement {
+                Movement::Stay => false,
+                Movement::Patch => chosen.release().line() == installed.line(),
+                Movement::Latest => true,
+            };
+            prop_assert!(left_out || may || chosen.release() == installed);
         }
     }
 
@@ -469,11 +639,13 @@ proptest! {
     }
 
     #[test]
-    fn a_refusal_has_a_misfit_for_every_row(rows in some_matrix(), here in some_cluster(), request in some_request()) {
+    fn a_refusal_has_a_misfit_for_every_row_that_does_not_fit(rows in some_matrix(), here in some_cluster(), request in some_request()) {
         if let Selection::NoMatch(no_match) = select(&rows, Driver::Csi, &here, &request) {
             let pool = rows.rows.iter().filter(|row| request.pin.is_none_or(|pin| pin.allows(row.release))).count();
             let unknown = usize::from(pool == 0 && matches!(request.pin, Some(Pin::Exact(_))));
-            prop_assert_eq!(no_match.misfits.len(), pool + unknown);
+            let fits = pool + unknown - no_match.misfits.len();
+            // One that fits is not taken only because nothing may move.
+            prop_assert_eq!(fits > 0, matches!(no_match.way_out, WayOut::Move(_)));
         }
     }
 
@@ -482,7 +654,10 @@ proptest! {
         let Selection::NoMatch(no_match) = select(&rows, Driver::Csi, &here, &request) else { return Ok(()) };
         let (next, promised) = match no_match.way_out {
             WayOut::Unpin(release) => (Request { pin: None, ..request }, release),
-            WayOut::PinThis(release) => (Request { pin: Some(release.into()), ..request }, release),
+            WayOut::Move(release) | WayOut::PinThis(release) | WayOut::Repin(release) => (Request { pin: Some(release.into()), ..request }, release),
+            WayOut::GoBack(release) => {
+                (Request { pin: Some(release.into()), downgrade: Downgrade::Allow, ..request }, release)
+            }
             WayOut::ReadVcenters => {
                 prop_assert!(here.vcenters.is_empty());
                 return Ok(());
@@ -505,12 +680,17 @@ proptest! {
     ) {
         let here = cluster(&format!("1.{minor}.0"), &[vsphere]);
         for driver in [Driver::Cpi, Driver::Csi] {
-            let newest = builtin::matrix().rows_of(driver).filter(|row| within(row, &here)).map(|row| row.release).max();
+            let window = |row: &&Row| holds(row.kubernetes.window().range, row.vsphere.window().range, &here);
+            let newest = builtin::matrix().rows_of(driver).filter(window).map(|row| row.release).max();
             let choice = match select(builtin::matrix(), driver, &here, &Request::default()) {
                 Selection::Chosen(chosen) => Some(chosen.release()),
                 Selection::NoMatch(_) => None,
             };
-            prop_assert_eq!(choice, newest);
+            if newest.is_some() {
+                prop_assert_eq!(choice, newest);
+            }
+            let fits = builtin::matrix().rows_of(driver).any(|row| within(row, &here));
+            prop_assert_eq!(choice.is_some(), fits);
         }
     }
 }

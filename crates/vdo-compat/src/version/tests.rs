@@ -224,6 +224,15 @@ fn a_release_gives_its_numbers_and_maturity() {
     assert_eq!(Release::new(1, 37, 0).maturity(), Maturity::Final);
 }
 
+#[test]
+fn a_version_knows_its_line_and_the_next_one() {
+    let version = kubernetes("v1.36.2+rke2r1");
+    assert_eq!((version.line(), version.next_minor()), ((1, 36), KubernetesVersion::new(1, 37, 0)));
+    let last = KubernetesVersion::new(1, u32::MAX, 3);
+    assert_eq!(last.next_minor(), KubernetesVersion::new(1, u32::MAX, 0));
+    assert_eq!(Release::new(3, 7, 2).line(), (3, 7));
+}
+
 fn core() -> impl Strategy<Value = String> {
     (0..3u32, 0..40u32, 0..12u32).prop_map(|(major, minor, patch)| format!("{major}.{minor}.{patch}"))
 }

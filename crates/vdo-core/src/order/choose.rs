@@ -1,14 +1,17 @@
 //! Which release of a driver. Pure.
 
 use vdo_api::VsphereCloudConfig;
+use vdo_api::vdoconfig::{self, CloudProvider, StorageProvider};
 use vdo_compat::{
-    Channel, Chosen, Cluster, Driver, KubernetesVersion, Pin, Release, Request, Selection, Vcenter,
-    VsphereVersion, explain, select,
+    Channel, Chosen, Cluster, Downgrade, Driver, KubernetesVersion, Pin, Release, Request, Selection,
+    Vcenter, VsphereVersion, explain, select,
+    upgrade::{self, Prospect},
 };
 use vdo_plan::{Finding, Reading};
 
 use super::matrix;
 use crate::reasons;
+use crate::vcenter::place;
 
 /// What is asked about one driver.
 pub struct Question<'a> {
@@ -18,14 +21,51 @@ pub struct Question<'a> {
     pub kubernetes: &'a str,
     /// Each vCenter that the spec names for this driver.
     pub vcenters: Vec<(&'a str, Reading<&'a VsphereCloudConfig>)>,
-    /// The release that the user pinned.
-    pub pin: Option<&'a str>,
+    /// What the user asked for.
+    pub wish: Wish<'a>,
     /// The release that is installed.
     pub installed: Option<Release>,
     /// The release that was rolled back and is not tried again before something changes.
     pub refused: Option<Release>,
     /// The matrix, or why there is none.
     pub matrix: &'a Result<matrix::Chosen, Finding>,
+}
+
+/// What the VDOConfig says about the releases of one driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'a> {
+    /// The release or line of releases that is pinned.
+    pub pin: Option<&'a str>,
+    /// Which releases are offered.
+    pub channel: Channel,
+    /// Whether the pin may go back.
+    pub downgrade: Downgrade,
+}
+
+impl<'a> Wish<'a> {
+    fn new(pin: Option<&'a str>, channel: vdoconfig::Channel, downgrade: vdoconfig::Downgrade) -> Self {
+        let channel = match channel {
+            vdoconfig::Channel::Stable => Channel::Stable,
+            vdoconfig::Channel::Candidate => Channel::Candidate,
+        };
+        let downgrade = match downgrade {
+            vdoconfig::Downgrade::Forbid => Downgrade::Forbid,
+            vdoconfig::Downgrade::Allow => Downgrade::Allow,
+        };
+        Self { pin, channel, downgrade }
+    }
+}
+
+impl<'a> From<&'a CloudProvider> for Wish<'a> {
+    fn from(spec: &'a CloudProvider) -> Self {
+        Self::new(spec.version.as_deref(), spec.channel, spec.downgrade)
+    }
+}
+
+impl<'a> From<&'a StorageProvider> for Wish<'a> {
+    fn from(spec: &'a StorageProvider) -> Self {
+        Self::new(spec.version.as_deref(), spec.channel, spec.downgrade)
+    }
 }
 
 /// The release, or why there is none.
@@ -64,36 +104,28 @@ pub fn last_known(config: &VsphereCloudConfig) -> Option<VsphereVersion> {
     VsphereVersion::reported(&verified.version, &verified.api_version).ok()
 }
 
-/// Chooses over every vCenter. A first installation waits until each was read; later its last known version counts.
+/// What the ESXi hosts of a vCenter were last seen to run, if that was the server of the spec. `None` where nobody has
+/// looked; empty where nothing could be read, which refuses nothing.
+pub fn last_known_hosts(config: &VsphereCloudConfig) -> Option<Vec<VsphereVersion>> {
+    let esxi = config.status.as_ref()?.esxi.as_ref()?;
+    if esxi.server != place(config) {
+        return None;
+    }
+    Some(esxi.versions.iter().filter_map(|version| version.parse().ok()).collect())
+}
+
+/// Chooses over every vCenter. A first installation waits until each was read, with its hosts if the matrix has a bound for
+/// them; later what was last known counts.
 pub fn answer(question: &Question<'_>) -> Answer {
     let chosen = match question.matrix {
         Ok(chosen) => chosen,
         Err(finding) => return Answer::Held(finding.clone()),
     };
-    let Ok(kubernetes) = question.kubernetes.parse::<KubernetesVersion>() else {
-        return Answer::Held(Finding::hold(
-            &reasons::KUBERNETES_VERSION_UNKNOWN,
-            format!("the API server says its version is {:?}, which cannot be read", question.kubernetes),
-        ));
+    let cluster = match cluster(question) {
+        Ok(cluster) => cluster,
+        Err(finding) => return Answer::Held(finding),
     };
-    let mut vcenters = Vec::new();
-    let mut unread = Vec::new();
-    for (name, config) in &question.vcenters {
-        match config.present().and_then(|config| last_known(config)) {
-            Some(version) => vcenters.push(Vcenter { name: (*name).to_owned(), version }),
-            None => unread.push(*name),
-        }
-    }
-    if !unread.is_empty() && (question.installed.is_none() || vcenters.is_empty()) {
-        return Answer::Held(Finding::hold(
-            &reasons::VCENTERS_NOT_READ,
-            format!(
-                "waits until each vCenter was verified once; see the conditions of VsphereCloudConfig {}",
-                vdo_api::condition::name_some(&unread)
-            ),
-        ));
-    }
-    let pin = match question.pin.map(str::parse::<Pin>).transpose() {
+    let pin = match question.wish.pin.map(str::parse::<Pin>).transpose() {
         Ok(pin) => pin,
         Err(error) => {
             return Answer::Held(Finding::hold(
@@ -106,9 +138,10 @@ pub fn answer(question: &Question<'_>) -> Answer {
         pin,
         installed: question.installed,
         movement: chosen.movement,
-        channel: Channel::default(),
+        channel: question.wish.channel,
+        downgrade: question.wish.downgrade,
     };
-    match select(&chosen.matrix, question.driver, &Cluster { kubernetes, vcenters }, &request) {
+    match select(&chosen.matrix, question.driver, &cluster, &request) {
         // Nobody is sent to what has just been rolled back.
         Selection::Chosen(chosen) => {
             let newer = chosen.newer.filter(|newer| Some(*newer) != question.refused);
@@ -121,8 +154,68 @@ pub fn answer(question: &Question<'_>) -> Answer {
     }
 }
 
+/// What the driver has to run with, as far as it is known.
+fn cluster(question: &Question<'_>) -> Result<Cluster, Finding> {
+    let kubernetes = question.kubernetes.parse::<KubernetesVersion>().map_err(|_| {
+        Finding::hold(
+            &reasons::KUBERNETES_VERSION_UNKNOWN,
+            format!("the API server says its version is {:?}, which cannot be read", question.kubernetes),
+        )
+    })?;
+    let mut vcenters = Vec::new();
+    let (mut unread, mut unseen) = (Vec::new(), Vec::new());
+    for (name, config) in &question.vcenters {
+        let Some(version) = config.present().and_then(|config| last_known(config)) else {
+            unread.push(*name);
+            continue;
+        };
+        let hosts = config.present().and_then(|config| last_known_hosts(config));
+        if hosts.is_none() {
+            unseen.push(*name);
+        }
+        vcenters.push(Vcenter { hosts: hosts.unwrap_or_default(), ..Vcenter::new(*name, version) });
+    }
+    if !unread.is_empty() && (question.installed.is_none() || vcenters.is_empty()) {
+        return Err(Finding::hold(
+            &reasons::VCENTERS_NOT_READ,
+            format!(
+                "waits until each vCenter was verified once; see the conditions of VsphereCloudConfig {}",
+                vdo_api::condition::name_some(&unread)
+            ),
+        ));
+    }
+    let asked = question.matrix.as_ref().is_ok_and(|it| it.matrix.bounds_esxi(question.driver));
+    if asked && !unseen.is_empty() && question.installed.is_none() {
+        return Err(Finding::hold(
+            &reasons::VCENTERS_NOT_READ,
+            format!(
+                "waits until the ESXi hosts of each vCenter were looked at once, because a row of the matrix has a bound for them; see the conditions of VsphereCloudConfig {}",
+                vdo_api::condition::name_some(&unseen)
+            ),
+        ));
+    }
+    Ok(Cluster { kubernetes, vcenters })
+}
+
+/// What to do about the driver before the cluster gets the next minor of Kubernetes. None while it is not installed, or
+/// something of that is not known.
+pub fn before_the_next_kubernetes(question: &Question<'_>) -> Option<Prospect> {
+    let matrix = &question.matrix.as_ref().ok()?.matrix;
+    let now = cluster(question).ok()?;
+    let next = Cluster { kubernetes: now.kubernetes.next_minor(), ..now.clone() };
+    Some(upgrade::prospect(
+        matrix,
+        question.driver,
+        question.installed?,
+        (&now, &next),
+        question.wish.channel,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
+    use vdo_api::vcenter::EsxiHosts;
+
     use super::*;
     use crate::vcenter::tests::{config, verified};
 
@@ -148,7 +241,7 @@ mod tests {
             driver: Driver::Cpi,
             kubernetes,
             vcenters: names.zip(configs.iter().map(Reading::Present)).collect(),
-            pin: None,
+            wish: Wish::default(),
             installed: installed.map(|it| it.parse().unwrap()),
             refused: refused.map(|it| it.parse().unwrap()),
             matrix: &Ok(matrix::built_in()),
@@ -184,12 +277,110 @@ mod tests {
     }
 
     #[test]
+    fn the_next_kubernetes_is_looked_at_once_something_is_installed_and_everything_is_known() {
+        let config = verified(config("a"), "8.0.3");
+        let matrix = Ok(matrix::built_in());
+        let ask = |kubernetes, installed: Option<&str>| {
+            before_the_next_kubernetes(&Question {
+                driver: Driver::Csi,
+                kubernetes,
+                vcenters: vec![("a", Reading::Present(&config))],
+                wish: Wish::default(),
+                installed: installed.map(|it| it.parse().unwrap()),
+                refused: None,
+                matrix: &matrix,
+            })
+        };
+        let advice = |kubernetes, installed| ask(kubernetes, Some(installed)).unwrap().advice;
+        let newest: Release = "3.8.0".parse().unwrap();
+        assert_eq!(advice("1.35.2", "3.7.3"), upgrade::Advice::First(newest));
+        assert_eq!(advice("1.35.2", "3.8.0"), upgrade::Advice::Go { then: None });
+        assert!(ask("1.35.2", None).is_none() && ask("what", Some("3.8.0")).is_none());
+    }
+
+    #[test]
     fn no_match_and_an_unreadable_version_are_holds() {
         let one = [("a", Some("8.0.3"))];
         let answer = ask(&one, "v1.3.0", None);
         assert_eq!(reason(&answer), "NoReleaseFits");
         assert!(answer.text().contains("nearest row"), "{}", answer.text());
         assert_eq!(reason(&ask(&one, "what", None)), "KubernetesVersionUnknown");
+    }
+
+    /// Two releases: one for hosts from 8.0, an older one for any host of 7.0.
+    fn matrix_with_hosts() -> Result<matrix::Chosen, Finding> {
+        let row = |release: &str, esxi: &str| {
+            format!(
+                r#"{{"driver": "CSI", "release": "{release}", "kubernetes": {{"min": "1.30"}}, "vsphere": {{"min": "7.0"}}, "esxi": {esxi}}}"#
+            )
+        };
+        let rows =
+            [row("3.8.0", r#"{"min": "8.0"}"#), row("3.7.0", r#"{"min": "7.0", "max": "7.0"}"#)].join(",");
+        let text = format!(r#"{{"schemaVersion": 1, "rows": [{rows}]}}"#);
+        let matrix = vdo_matrix::parse(vdo_compat::Source::ConfigMap, &text).unwrap().matrix;
+        Ok(matrix::Chosen { matrix, ..matrix::built_in() })
+    }
+
+    /// `hosts` as read from `server`, if anybody looked.
+    fn ask_with_hosts(
+        hosts: Option<(&str, &[&str])>,
+        installed: Option<&str>,
+        matrix: &Result<matrix::Chosen, Finding>,
+        driver: Driver,
+    ) -> Answer {
+        let mut config = verified(config("a"), "8.0.3");
+        config.status.as_mut().unwrap().esxi = hosts.map(|(server, versions)| EsxiHosts {
+            server: server.into(),
+            versions: versions.iter().map(|it| (*it).to_owned()).collect(),
+        });
+        answer(&Question {
+            driver,
+            kubernetes: "v1.35.0",
+            vcenters: vec![("a", Reading::Present(&config))],
+            wish: Wish::default(),
+            installed: installed.map(|it| it.parse().unwrap()),
+            refused: None,
+            matrix,
+        })
+    }
+
+    #[test]
+    fn a_host_outside_of_the_bound_of_a_row_refuses_it_in_the_words_of_explain() {
+        let matrix = matrix_with_hosts();
+        let ask = |versions: &[&str], installed| {
+            ask_with_hosts(Some(("a.example.com", versions)), installed, &matrix, Driver::Csi)
+        };
+        let chosen = |answer: &Answer| answer.chosen().map(|it| it.release().to_string());
+        assert_eq!(chosen(&ask(&["8.0.2", "9.0.0"], None)).as_deref(), Some("3.8.0"));
+        assert_eq!(chosen(&ask(&["7.0.1", "7.0.3"], None)).as_deref(), Some("3.7.0"));
+        // One older host is enough, and then no row is left.
+        let answer = ask(&["7.0.3", "8.0.2"], None);
+        assert_eq!(reason(&answer), "NoReleaseFits");
+        assert!(
+            answer.text().contains("CSI 3.8.0 needs ESXi 8.0 or newer, a host of vCenter a runs 7.0.3"),
+            "{}",
+            answer.text()
+        );
+        // What is installed stays where it is, and does not go on as if nothing were wrong.
+        let answer = ask(&["7.0.3"], Some("3.8.0"));
+        assert_eq!(reason(&answer), "NoReleaseFits");
+        assert!(answer.text().contains("a host of vCenter a runs 7.0.3"), "{}", answer.text());
+        // Hosts that nobody may read refuse nothing.
+        assert_eq!(chosen(&ask(&[], None)).as_deref(), Some("3.8.0"));
+    }
+
+    #[test]
+    fn a_first_installation_waits_for_hosts_that_its_driver_asks_for_and_no_other_one_does() {
+        let (asking, built_in) = (matrix_with_hosts(), Ok(matrix::built_in()));
+        let elsewhere = Some(("elsewhere.example.com", ["8.0.2"].as_slice()));
+        for hosts in [None, elsewhere] {
+            let answer = ask_with_hosts(hosts, None, &asking, Driver::Csi);
+            assert_eq!(reason(&answer), "VCentersNotRead");
+            assert!(answer.text().contains("the ESXi hosts of each vCenter"), "{}", answer.text());
+            assert_eq!(reason(&ask_with_hosts(hosts, Some("3.8.0"), &asking, Driver::Csi)), "");
+            assert_eq!(reason(&ask_with_hosts(hosts, None, &built_in, Driver::Csi)), "");
+            assert_ne!(reason(&ask_with_hosts(hosts, None, &asking, Driver::Cpi)), "VCentersNotRead");
+        }
     }
 
     #[test]

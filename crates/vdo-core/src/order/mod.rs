@@ -12,8 +12,15 @@ use vdo_api::{Condition, Truth, VDOConfigStatus};
 use vdo_runtime::words::News;
 
 /// The types of the conditions that vdo-core writes.
-pub const CONDITIONS: [&str; 6] =
-    ["Accepted", "CompatibilityResolved", NODES_INITIALISED, "Ready", "Progressing", "Degraded"];
+pub const CONDITIONS: [&str; 7] = [
+    "Accepted",
+    "CompatibilityResolved",
+    "Upgradeable",
+    NODES_INITIALISED,
+    "Ready",
+    "Progressing",
+    "Degraded",
+];
 /// The condition that counts nodes.
 const NODES_INITIALISED: &str = "NodesInitialised";
 

@@ -8,10 +8,11 @@ use vdo_api::condition::{clip, find, name_some};
 use vdo_api::reason::{AS_WANTED, NOT_SEEN_YET};
 use vdo_api::status::{DriverRecord, GateVerdict, Gates, Verb};
 use vdo_api::{Condition, Reason, Truth, VDOConfig, VsphereCloudConfig};
-use vdo_compat::Driver;
-use vdo_plan::Reading;
+use vdo_compat::upgrade::{Advice, Prospect};
+use vdo_compat::{Driver, KubernetesVersion, explain};
 use vdo_plan::driver::reasons as shared;
 use vdo_plan::order::PerDriver;
+use vdo_plan::{Finding, Reading};
 
 use super::choose::Answer;
 use super::nodes::Joined;
@@ -45,6 +46,10 @@ pub struct Scene<'a> {
     pub vcenters: &'a [(String, Reading<VsphereCloudConfig>)],
     /// The answers for the drivers that are wanted.
     pub answers: &'a PerDriver<Option<Answer>>,
+    /// Why the matrix may be out of date, if it may.
+    pub stale: Option<&'a Finding>,
+    /// What to do about each installed driver before the next minor of Kubernetes.
+    pub next: &'a [Prospect],
     /// The gates that are about to be published.
     pub gates: &'a Gates,
     /// The nodes with their machines.
@@ -105,6 +110,7 @@ pub fn conditions(scene: &Scene<'_>) -> Vec<Condition> {
     let words = [
         ("Accepted", scene.accepted()),
         ("CompatibilityResolved", scene.compatibility()),
+        ("Upgradeable", scene.upgradeable()),
         ("NodesInitialised", scene.nodes_initialised()),
         ("Ready", scene.ready()),
         ("Progressing", scene.progressing()),
@@ -197,10 +203,40 @@ impl Scene<'_> {
         });
         match held {
             Some(finding) => {
-                let unclear = finding.reason == &reasons::VCENTERS_NOT_READ;
+                let unclear =
+                    [&reasons::VCENTERS_NOT_READ, &reasons::MATRIX_NOT_FETCHED].contains(&finding.reason);
                 Word::new(if unclear { Truth::Unknown } else { Truth::False }, finding.reason, text(&answers))
             }
-            None => Word::new(Truth::True, &reasons::RELEASES_CHOSEN, text(&answers)),
+            None => match self.stale {
+                Some(stale) => {
+                    let message = format!("{} | {}", text(&answers), stale.message);
+                    Word::new(Truth::True, stale.reason, message)
+                }
+                None => Word::new(Truth::True, &reasons::RELEASES_CHOSEN, text(&answers)),
+            },
+        }
+    }
+
+    /// Whether Kubernetes may be upgraded by a minor with what is installed.
+    fn upgradeable(&self) -> Word {
+        let kubernetes = &self.gates.kubernetes;
+        let Ok(now) = kubernetes.parse::<KubernetesVersion>() else {
+            let message = format!("the API server says its version is {kubernetes:?}, which cannot be read");
+            return Word::new(Truth::Unknown, &reasons::KUBERNETES_VERSION_UNKNOWN, message);
+        };
+        if self.next.is_empty() {
+            return Word::new(Truth::Unknown, &NOT_SEEN_YET, "nothing is installed yet");
+        }
+        let texts: Vec<String> = self.next.iter().map(explain::prospect).collect();
+        let (major, minor) = now.next_minor().line();
+        let message = format!("Kubernetes {major}.{minor}: {}", texts.join("; "));
+        let has = |wanted: fn(&Advice) -> bool| self.next.iter().any(|it| wanted(&it.advice));
+        if has(|it| matches!(it, Advice::NotYet(_) | Advice::Stop(_))) {
+            Word::new(Truth::False, &reasons::NOTHING_FITS_NEXT, message)
+        } else if has(|it| matches!(it, Advice::First(_))) {
+            Word::new(Truth::False, &reasons::DRIVERS_FIRST, message)
+        } else {
+            Word::new(Truth::True, &reasons::MAY_BE_UPGRADED, message)
         }
     }
 

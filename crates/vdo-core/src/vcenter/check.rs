@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use vsphere_client::{
-    Client, DatacenterMatch, Denied, Endpoint, Error, Meter, Presented, Session, Target, Trust, Vm, probe,
+    Client, DatacenterMatch, Denied, Endpoint, Error, HostVersions, Hosts, Meter, Presented, Session, Target,
+    Trust, Vm, probe,
 };
 
 /// A vCenter that was reached and is trusted.
@@ -25,6 +26,8 @@ pub struct Inventory {
     pub machines: Vec<Vm>,
     /// How many machines the account may not read, and one of them.
     pub hidden: (u32, Option<Denied>),
+    /// What their hosts run, if that was asked.
+    pub hosts: Option<Hosts>,
 }
 
 /// Why a read gave no inventory.
@@ -111,13 +114,13 @@ pub async fn log_in(client: Client, user: String, password: SecretString) -> Rep
     Report::LoggedIn(client.login(&user, &password).await)
 }
 
-/// Reads the datacenters that the spec means, and their machines.
-pub async fn read(session: Session, wanted: Vec<String>) -> Report {
-    let inventory = inventory(&session, &wanted).await;
+/// Reads the datacenters that the spec means, their machines, and what their hosts run if that is asked.
+pub async fn read(session: Session, wanted: Vec<String>, hosts: HostVersions) -> Report {
+    let inventory = inventory(&session, &wanted, hosts).await;
     Report::Read(session, inventory)
 }
 
-async fn inventory(session: &Session, wanted: &[String]) -> Result<Inventory, Unread> {
+async fn inventory(session: &Session, wanted: &[String], hosts: HostVersions) -> Result<Inventory, Unread> {
     let datacenters = session.fetch_datacenters().await.map_err(Unread::Vcenter)?;
     let paths = |list: &[&vsphere_client::Datacenter]| list.iter().map(|it| it.path.clone()).collect();
     let mut chosen = Vec::new();
@@ -145,11 +148,12 @@ async fn inventory(session: &Session, wanted: &[String]) -> Result<Inventory, Un
             None => Unread::Missing { wanted: "any".to_owned(), found: Vec::new() },
         });
     }
-    let vms = session.fetch_vms(&chosen).await.map_err(Unread::Vcenter)?;
+    let (vms, hosts) = session.fetch_machines(&chosen, hosts).await.map_err(Unread::Vcenter)?;
     Ok(Inventory {
         datacenters: paths(&chosen),
         machines: vms.rows,
         hidden: (vms.unreadable, vms.first_unreadable),
+        hosts,
     })
 }
 

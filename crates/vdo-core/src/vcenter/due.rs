@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use vdo_api::vcenter::{Login, LoginOutcome, SecretVersion};
+use vsphere_client::HostVersions;
 
 use super::{Access, Subject};
 
@@ -81,6 +82,8 @@ pub struct SessionUse {
     pub idle: Duration,
     /// The last read: for which generation, how it went, and how long ago.
     pub read: Option<(i64, Went, Duration)>,
+    /// Whether the last good read was one of the hosts, too.
+    pub hosts: HostVersions,
 }
 
 /// Everything that decides.
@@ -102,6 +105,8 @@ pub struct Situation<'a> {
     pub retry: Option<&'a str>,
     /// For how many reads in a row the same nodes were not matched; `None` if all are.
     pub unmatched: Option<u32>,
+    /// Whether a row of the matrix asks what the hosts run.
+    pub hosts: HostVersions,
     /// The time.
     pub now: Timestamp,
 }
@@ -181,6 +186,10 @@ fn with_session(it: &Situation<'_>, session: &SessionUse) -> Due {
     else {
         return Due::Read;
     };
+    // A matrix that asks for more than was read does not wait for the next regular read; one that asks for less costs nothing.
+    if went == Went::Well && it.hosts == HostVersions::Read && session.hosts == HostVersions::Skip {
+        return Due::Read;
+    }
     let interval = match went {
         Went::Well => match it.unmatched {
             Some(reads) => (EAGER * 2u32.pow(reads.min(5))).min(SELDOM),
@@ -275,6 +284,7 @@ mod tests {
             login: None,
             retry: None,
             unmatched: None,
+            hosts: HostVersions::Skip,
             now: at(0),
         }
     }
@@ -400,7 +410,33 @@ mod tests {
             secret: secret("1"),
             idle: seconds(0),
             read: Some((1, Went::Well, seconds(0))),
+            hosts: HostVersions::Skip,
         }
+    }
+
+    #[test]
+    fn a_matrix_that_begins_to_ask_for_hosts_is_answered_at_once_and_only_once() {
+        let now = subject();
+        let with = |asked, read, went, age| {
+            let session = SessionUse {
+                hosts: read,
+                read: Some((1, went, seconds(age))),
+                idle: seconds(0),
+                ..session()
+            };
+            due(&Situation { session: Some(session), hosts: asked, ..situation(&now) })
+        };
+        use HostVersions::{Read, Skip};
+        assert_eq!(with(Read, Skip, Went::Well, 0), Due::Read);
+        // What was read with hosts is read again when everything is.
+        assert_eq!(with(Read, Read, Went::Well, 0), Due::Wait(seconds(300)));
+        assert_eq!(with(Read, Read, Went::Well, 599), Due::Wait(seconds(1)));
+        assert_eq!(with(Read, Read, Went::Well, 600), Due::Read);
+        // Nobody asks any more: that is no reason to call.
+        assert_eq!(with(Skip, Read, Went::Well, 0), Due::Wait(seconds(300)));
+        // A vCenter that does not answer is not asked more often.
+        assert_eq!(with(Read, Skip, Went::Transient(9), 1), Due::Wait(seconds(29)));
+        assert_eq!(with(Read, Skip, Went::Terminal, 1), Due::Wait(seconds(59)));
     }
 
     #[test]

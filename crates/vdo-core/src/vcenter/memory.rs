@@ -11,7 +11,7 @@ use vdo_api::VsphereCloudConfig;
 use vdo_api::vcenter::{Login, LoginOutcome, SecretVersion};
 use vdo_runtime::Wake;
 use vdo_runtime::clock::{Monotonic, monotonic};
-use vsphere_client::{About, Client, Error, Retry, Session, Vm};
+use vsphere_client::{About, Client, Error, HostVersions, Retry, Session, Vm};
 
 use super::check::{Connect, Report, Unread};
 use super::due::{Due, Reached, SessionUse, Situation, Went, due};
@@ -26,6 +26,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Memory {
     wake: Wake,
     metrics: CoreMetrics,
+    /// Whether the matrix asks what the hosts run; `None` before one was read.
+    hosts: Option<HostVersions>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -60,12 +62,29 @@ struct Held {
     about: About,
     used: Monotonic,
     read: Option<(i64, Went, Monotonic)>,
+    /// Whether the last good read was one of the hosts, too.
+    hosts: HostVersions,
 }
 
 impl Memory {
     /// Knows nothing yet.
     pub fn new(wake: &Wake, metrics: &CoreMetrics) -> Self {
-        Memory { wake: wake.clone(), metrics: metrics.clone(), entries: BTreeMap::new() }
+        Memory { wake: wake.clone(), metrics: metrics.clone(), hosts: None, entries: BTreeMap::new() }
+    }
+
+    /// Whether the next read of this vCenter is one of its hosts, too: if the matrix asks, and before one was read, if
+    /// the matrix of an earlier process asked.
+    pub fn hosts(&self, config: &VsphereCloudConfig) -> HostVersions {
+        let before = || match config.status.as_ref().and_then(|status| status.esxi.as_ref()) {
+            Some(_) => HostVersions::Read,
+            None => HostVersions::Skip,
+        };
+        self.hosts.unwrap_or_else(before)
+    }
+
+    /// Takes in what the matrix asks for. Gives whether something is due because of that.
+    pub fn ask_for_hosts(&mut self, hosts: HostVersions) -> bool {
+        self.hosts.replace(hosts) != Some(hosts) && hosts == HostVersions::Read
     }
 
     /// How many sessions there are.
@@ -98,7 +117,7 @@ impl Memory {
 
     /// Starts what is due and needs no word in status first.
     pub fn start(&mut self, uid: &str, config: &VsphereCloudConfig, errand: &Errand, due: Due) {
-        let (wake, meter) = (self.wake.clone(), Arc::new(self.metrics.clone()));
+        let (wake, meter, hosts) = (self.wake.clone(), Arc::new(self.metrics.clone()), self.hosts(config));
         let entry = self.of(uid);
         match due {
             Due::Reach => {
@@ -109,7 +128,7 @@ impl Memory {
             }
             Due::Read => {
                 if let Some(session) = entry.held.as_mut().and_then(|held| held.session.take()) {
-                    entry.run(errand, wake, check::read(session, config.spec.datacenters.clone()));
+                    entry.run(errand, wake, check::read(session, config.spec.datacenters.clone(), hosts));
                 }
             }
             Due::KeepAlive => {
@@ -298,6 +317,7 @@ impl Entry {
                     secret,
                     used: monotonic(),
                     read: None,
+                    hosts: HostVersions::Skip,
                 });
                 self.evidence.login = current.map(|_| Ok(()));
             }
@@ -343,8 +363,16 @@ impl Entry {
             }
         };
         self.failures = 0;
-        if let (Some(held), Some(_)) = (&self.held, errand) {
-            let proof = Proof { about: held.about.clone(), datacenters: inventory.datacenters };
+        if let (Some(held), Some(_)) = (&mut self.held, errand) {
+            held.hosts = match &inventory.hosts {
+                Some(_) => HostVersions::Read,
+                None => HostVersions::Skip,
+            };
+            let proof = Proof {
+                about: held.about.clone(),
+                datacenters: inventory.datacenters,
+                hosts: inventory.hosts,
+            };
             self.evidence.reached = Some(Ok(()));
             self.evidence.read = Some(Ok(proof));
             if let (count @ 1.., Some(denied)) = inventory.hidden {
@@ -422,6 +450,7 @@ impl Entry {
         errand: &Errand,
         config: &VsphereCloudConfig,
         login: Option<&Login>,
+        hosts: HostVersions,
         now: Timestamp,
     ) -> Due {
         let clock = monotonic();
@@ -441,10 +470,12 @@ impl Entry {
                 secret: held.secret.clone(),
                 idle: clock.duration_since(held.used),
                 read: held.read.map(|(generation, went, at)| (generation, went, clock.duration_since(at))),
+                hosts: held.hosts,
             }),
             login,
             retry: verdict::retry(config),
             unmatched: self.unmatched.as_ref().map(|(_, reads)| *reads),
+            hosts,
             now,
         });
         if next == Due::Read
@@ -461,5 +492,33 @@ fn login_result(outcome: &Result<Session, Error>) -> &'static str {
         Ok(_) => "accepted",
         Err(Error::InvalidLogin) => "refused",
         Err(_) => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vdo_api::vcenter::EsxiHosts;
+    use vdo_runtime::metrics::Metrics;
+
+    use super::*;
+    use crate::vcenter::tests::config;
+
+    #[test]
+    fn hosts_are_asked_for_as_the_matrix_says_and_until_it_is_known_as_before() {
+        let metrics = CoreMetrics::new(&Metrics::new("vdo-core", "1").unwrap()).unwrap();
+        let mut memory = Memory::new(&Wake::new(), &metrics);
+        let (new, mut known) = (config("a"), config("b"));
+        known.status.get_or_insert_default().esxi = Some(EsxiHosts::default());
+        assert_eq!((memory.hosts(&new), memory.hosts(&known)), (HostVersions::Skip, HostVersions::Read));
+        for (asked, is_news) in [
+            (HostVersions::Skip, false),
+            (HostVersions::Read, true),
+            (HostVersions::Read, false),
+            (HostVersions::Skip, false),
+            (HostVersions::Read, true),
+        ] {
+            assert_eq!(memory.ask_for_hosts(asked), is_news, "{asked:?}");
+            assert_eq!((memory.hosts(&new), memory.hosts(&known)), (asked, asked));
+        }
     }
 }

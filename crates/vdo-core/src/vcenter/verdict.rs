@@ -1,16 +1,22 @@
 //! From what was seen of a vCenter to the status of its VsphereCloudConfig. Pure.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use vdo_api::condition::{clip, merge, name_some};
-use vdo_api::vcenter::{ConfigState, Login, LoginOutcome, Presented, Trust, TrustMode, Verified};
+use vdo_api::vcenter::{ConfigState, EsxiHosts, Login, LoginOutcome, Presented, Trust, TrustMode, Verified};
 use vdo_api::{Condition, Reason, Truth, VsphereCloudConfig, VsphereCloudConfigStatus};
-use vsphere_client::{About, Distrust, Error, Phase};
+use vdo_compat::VsphereVersion;
+use vsphere_client::{About, Distrust, Error, Hosts, Phase, Product};
 
 use super::check::Unread;
 use super::due::{Permission, permission};
 use super::{Aspect, Errand, Known, Obstacle};
 use crate::reasons;
+
+/// How many versions of hosts status keeps from either end. Bounds are ranges, so the ends decide.
+const HOST_VERSIONS: usize = 16;
 
 /// What a successful read proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub struct Proof {
     pub about: About,
     /// Paths of the datacenters.
     pub datacenters: Vec<String>,
+    /// What their hosts run, if that was asked.
+    pub hosts: Option<Hosts>,
 }
 
 /// What this process has seen of a vCenter, as far as it is about the present subject.
@@ -60,7 +68,10 @@ pub fn status(case: &Case<'_>) -> Option<VsphereCloudConfigStatus> {
         return (kept != stored).then_some(kept);
     }
     let conditions = conditions(case, obstacle.as_ref(), level, generation);
-    let verified = verified(case, generation).or(stored.verified);
+    let proven = verified(case, generation);
+    // What was read last counts through an outage. A read that did not ask ends it: no row has a bound for hosts then.
+    let esxi = if proven.is_some() { esxi(case) } else { stored.esxi };
+    let verified = proven.or(stored.verified);
     let done = obstacle.is_none() && level == Aspect::ALL.len();
     Some(VsphereCloudConfigStatus {
         observed_generation: Some(generation),
@@ -74,6 +85,7 @@ pub fn status(case: &Case<'_>) -> Option<VsphereCloudConfigStatus> {
         verified,
         login: case.login.clone(),
         presented: case.evidence.presented.clone().or(stored.presented),
+        esxi,
     })
 }
 
@@ -182,9 +194,54 @@ fn truth(obstacle: &Obstacle) -> Truth {
 
 fn summary(case: &Case<'_>) -> String {
     match &case.evidence.read {
-        Some(Ok(proof)) => format!("vCenter {} build {}", proof.about.version, proof.about.build),
+        Some(Ok(proof)) => {
+            let hosts = proof.hosts.as_ref().map(of_hosts).unwrap_or_default();
+            format!("vCenter {} build {}{hosts}", proof.about.version, proof.about.build)
+        }
         Some(Err(_)) | None => String::new(),
     }
+}
+
+/// What hosts run, and why that may not be all.
+fn of_hosts(hosts: &Hosts) -> String {
+    let versions: Vec<String> = host_versions(hosts).iter().map(ToString::to_string).collect();
+    let known = if versions.is_empty() { String::new() } else { format!("; ESXi {}", name_some(&versions)) };
+    let hidden = match (hosts.seen, hosts.unreadable) {
+        (0, _) if hosts.first_unreadable.is_some() => {
+            "; the account may not look for ESXi hosts, so none refuses a release".to_owned()
+        }
+        (0, _) => {
+            "; the account sees no ESXi host, so none refuses a release; if there are any, give it System.View and \
+             System.Read on them"
+                .to_owned()
+        }
+        (_, 0) => String::new(),
+        (_, 1) => "; 1 ESXi host tells no version and refuses no release".to_owned(),
+        (_, count) => format!("; {count} ESXi hosts tell no version and refuse no release"),
+    };
+    let next = match &hosts.first_unreadable {
+        Some(denied) => format!("; give the account {} on {}", denied.privilege, denied.object),
+        None => String::new(),
+    };
+    format!("{known}{hidden}{next}")
+}
+
+/// Each version once, in order. What is no version says nothing.
+fn host_versions(hosts: &Hosts) -> BTreeSet<VsphereVersion> {
+    let version = |it: &Product| VsphereVersion::reported(&it.version, &it.api_version).ok();
+    hosts.products.iter().filter_map(version).collect()
+}
+
+/// What status says of the hosts, if they were asked for.
+fn esxi(case: &Case<'_>) -> Option<EsxiHosts> {
+    let (Ok(errand), Some(Ok(proof))) = (case.errand, &case.evidence.read) else { return None };
+    let all: Vec<String> = host_versions(proof.hosts.as_ref()?).iter().map(ToString::to_string).collect();
+    let newest = all.len().saturating_sub(HOST_VERSIONS);
+    let kept = all.iter().enumerate().filter(|(at, _)| *at < HOST_VERSIONS || *at >= newest);
+    Some(EsxiHosts {
+        server: errand.server.clone(),
+        versions: kept.map(|(_, version)| version.clone()).collect(),
+    })
 }
 
 fn proven(case: &Case<'_>, aspect: Aspect) -> (&'static Reason, String) {

@@ -124,6 +124,10 @@ fn before_claim(
         .flatten()
         .find(|revision| Some(&revision.key) == target);
     if let Some(revision) = revision {
+        // A roll-out that fails goes back to these: with the password of today, for the old one may be gone.
+        for kept in journal.revisions.values_mut().filter(|kept| kept.differs_in_credentials(revision)) {
+            *kept = kept.refreshed(revision);
+        }
         journal.remember(revision);
     }
     journal
@@ -195,8 +199,9 @@ fn refresh(
         journal.remember(lost);
         return vec![Deed::WriteJournal(journal)];
     };
-    let same = |fresh: &&Revision| fresh.key == kept.key || kept.differs_in_rendering_only(fresh);
-    let fresh = fresh.find(same).map_or_else(|| kept.clone(), |fresh| kept.refreshed(fresh));
+    let fresh = fresh
+        .find(|fresh| kept.shares_contents_with(fresh))
+        .map_or_else(|| kept.clone(), |fresh| kept.refreshed(fresh));
     let is_open = || scene.progress(there, judge, true) != Progress::Unreadable;
     if (*kept == fresh && scene.journal.unapplied.is_empty()) || !is_open() {
         return Vec::new();

@@ -321,6 +321,8 @@ pub struct Plan {
     pub phase: Phase,
     /// The attempt that works in every part at this moment, if it does.
     pub works: Option<Key>,
+    /// What was rolled back and is asked for all the same.
+    pub held_back: Vec<Key>,
     /// The pods to restart once the deeds are done.
     pub restarts: Restarts,
     /// Whether a repair is under way.
@@ -344,9 +346,9 @@ impl Plan {
         }
         // A finding that holds takes the candidates away: what is installed is repaired, nothing new starts.
         let free = worst < Some(Verdict::Hold);
-        let candidate = |revision: &Option<Revision>| {
-            revision.as_ref().filter(|_| free).map(|revision| scene.candidate(&view, revision))
-        };
+        let asked =
+            |revision: &Option<Revision>| revision.as_ref().map(|revision| scene.candidate(&view, revision));
+        let candidate = |revision: &Option<Revision>| asked(revision).filter(|_| free);
         // One edit of release and configuration is one roll-out: the new configuration does not go to the old release
         // first, only because the gate is a moment late.
         let there = record.installed.as_ref();
@@ -386,6 +388,9 @@ impl Plan {
             journal_empty: scene.journal.is_clear(),
         };
         let mut decision = order::decide(scene.driver, &view, &seen, &candidates);
+        // What waits for a moment, or for a finding to go, is asked for all the same.
+        let asked = Candidates { wanted: asked(&rendered.wanted), fallback: asked(&rendered.fallback) };
+        let held_back = order::held_back(scene.driver, &view, &decision.record, &asked);
         let works = attempted.clone().filter(|_| attempt_progress == Progress::Healthy);
         let watched = attempted.or(installed);
         let watched = watched.and_then(|key| scene.journal.revision(&key.id));
@@ -409,7 +414,7 @@ impl Plan {
             findings.push(status::held(scene, held));
         }
         let phase = status::phase(&decision, health.as_ref(), &findings);
-        Plan { decision, findings, deeds, health, phase, works, restarts, mends, stands }
+        Plan { decision, findings, deeds, health, phase, works, held_back, restarts, mends, stands }
     }
 
     /// Whether the record of the driver stays as it is: all that may be new is in words. That it does not work is said about

@@ -44,7 +44,7 @@ vdo_api::reasons! {
     DOWNGRADE_NOT_ASKED = "DowngradeNotAsked" {
         "The chosen release is older than the one that is installed or being rolled out.",
         "The newer one stays.",
-        "Pin the older release with spec.cloudProvider.version or spec.storageProvider.version if you mean it.",
+        "Pin the older release with spec.cloudProvider.version or spec.storageProvider.version and set downgrade beside it to Allow if you mean it.",
     }
     REVISION_REFUSED = "RevisionRefused" {
         "This revision was rolled back because it did not work.",

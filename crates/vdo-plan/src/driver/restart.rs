@@ -4,6 +4,7 @@
 //! the API server refuses that token until the kubelet asks for another, after most of an hour: a driver renews no Lease
 //! until then, and nothing else starts it again. So its pods are deleted, and their controllers make new ones.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -35,9 +36,9 @@ pub struct Bearers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bearer {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its UID, so that its successor of the same name is never deleted.
-    pub uid: Box<str>,
+    pub uid: Arc<str>,
     /// When it was created.
     pub created: Timestamp,
     /// Whether it is ready.

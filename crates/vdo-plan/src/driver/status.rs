@@ -266,12 +266,14 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
         Held::Downgrade | Held::BelowAttempt => hold(
             &reasons::DOWNGRADE_NOT_ASKED,
             format!(
-                "{name} {release} is older than what is there; pin it with {} if you mean it",
-                scene.driver.pin_field()
+                "{name} {release} is older than what is there; pin it with {} and set {} to Allow if you mean it",
+                scene.driver.pin_field(),
+                scene.driver.downgrade_field()
             ),
         ),
         Held::Refused => {
-            hold(&reasons::REVISION_REFUSED, format!("{name} {release} was rolled back; {}", refusal(scene)))
+            let said = refusal(scene, release);
+            hold(&reasons::REVISION_REFUSED, format!("{name} {release} was rolled back; {said}"))
         }
         Held::InputsUnresolved => {
             hold(&reasons::OBJECTS_UNREADABLE, format!("what {name} is rendered from is not complete yet"))
@@ -312,9 +314,10 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
     }
 }
 
-fn refusal(scene: &Scene) -> String {
+/// What was said when this release was rolled back. There may be a refused configuration of another one, too.
+fn refusal(scene: &Scene, release: &str) -> String {
     let stored = stored(scene);
-    match stored.refused.last() {
+    match stored.refused.iter().rfind(|refused| refused.release == release) {
         Some(refused) if !refused.message.is_empty() => refused.message.clone(),
         Some(_) | None => "see its events".to_owned(),
     }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::slice;
 
 use vdo_api::VDOConfigSpec;
 use vdo_api::names::PAUSED_UNTIL_ANNOTATION;
@@ -131,4 +132,58 @@ fn a_release_that_is_not_chosen_yet_is_not_called_one_that_does_not_fit() {
         let said = status::held(&scene, Held::NoRelease);
         assert_eq!((said.reason, said.message.as_str()), (expected, "in words"), "{reason}");
     }
+}
+
+/// CPI 1.35.0 is installed, and the revision with this id of the wanted 1.36.0 was rolled back in this generation.
+fn rolled_back(id: &str, generation: i64) -> Scene {
+    let mut scene = scene();
+    scene.config.metadata.generation = Some(7);
+    let value = serde_json::json!({"vsphereCloudConfigs": ["vc1"]});
+    scene.config.spec.cloud_provider = Some(serde_json::from_value(value).unwrap());
+    let since = "2026-01-01T00:00:00Z";
+    let status = serde_json::json!({
+        "gates": {"generation": 7, "kubernetes": "v1.36.0", "matrix": {"source": "BuiltIn", "digest": "d"},
+            "cpi": {"release": "1.36.0", "verdict": "Open"}},
+        "cpi": {
+            "installed": {"release": "1.35.0", "revision": "r", "since": since},
+            "refused": [{"kind": "Release", "release": "1.36.0", "revision": id, "generation": generation,
+                "reason": "RolloutTimedOut", "since": since}]}});
+    scene.config.status = Some(serde_json::from_value(status).unwrap());
+    scene
+}
+
+#[test]
+fn a_roll_back_is_told_in_the_words_of_the_release_that_is_asked_for() {
+    let mut scene = rolled_back("new", 7);
+    let status = scene.config.status.as_mut().unwrap();
+    let refused = &mut status.cpi.as_mut().unwrap().record.refused;
+    refused[0].message = "no pod is ready".to_owned();
+    let mut other = refused[0].clone();
+    (other.release, other.message) = ("1.35.0".to_owned(), "the login was refused".to_owned());
+    refused.push(other);
+    let said = status::held(&scene, Held::Refused);
+    assert_eq!(said.message, "CPI 1.36.0 was rolled back; no pod is ready");
+}
+
+#[test]
+fn a_roll_back_is_told_while_what_was_rolled_back_is_asked_for_and_the_record_keeps_it_for_longer() {
+    let seal = |key: &[u8]| {
+        Revision::seal(Driver::Cpi, "1.36.0".parse().unwrap(), &serde_json::json!({}), Vec::new(), key)
+    };
+    let (refused, other) = (seal(b"one"), seal(b"another"));
+    let told = |scene: &Scene, findings: Vec<Finding>, wanted: &Revision| {
+        let rendered = Rendered { wanted: Some(wanted.clone()), fallback: None };
+        let plan = Plan::new(scene, &Never, findings, &rendered);
+        let kept = plan.status(scene, true).record.refused;
+        assert_eq!(kept.iter().map(|it| &it.revision).collect::<Vec<_>>(), [&refused.key.id]);
+        plan.held_back
+    };
+    let scene = rolled_back(&refused.key.id, 7);
+    assert_eq!(told(&scene, Vec::new(), &refused), slice::from_ref(&refused.key));
+    assert_eq!(told(&scene, Vec::new(), &other), []);
+    assert_eq!(told(&rolled_back(&refused.key.id, 6), Vec::new(), &refused), []);
+    // What holds everything back settles nothing.
+    let hold = || vec![Finding::hold(&reasons::GATE_HELD, "waits")];
+    assert_eq!(told(&scene, hold(), &refused), slice::from_ref(&refused.key));
+    assert_eq!(told(&scene, hold(), &other), []);
 }

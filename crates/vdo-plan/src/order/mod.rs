@@ -32,7 +32,7 @@ mod tests;
 pub use gate::{Choice, Contender, Published, Surroundings, active, chosen, gates};
 pub use guard::{cpi_settled, may_remove, may_roll};
 pub use record::journal_keeps;
-pub use step::{decide, fallback_release, wanted_release};
+pub use step::{decide, fallback_release, held_back, wanted_release};
 pub use vdo_compat::Driver;
 
 /// One value for each driver.

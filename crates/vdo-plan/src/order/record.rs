@@ -44,10 +44,13 @@ impl<V: Clone + Ord, R: Clone + Eq> Record<V, R> {
 
     /// Whether `key` was rolled back in this generation. A new generation is a new try.
     pub fn refuses(&self, key: &Key<V, R>, generation: i64) -> bool {
-        [&self.refused_release, &self.refused_configuration]
-            .into_iter()
-            .flatten()
-            .any(|refusal| refusal.generation == generation && refusal.key == *key)
+        self.refused_in(generation).any(|refused| refused == key)
+    }
+
+    /// What was rolled back in this generation.
+    pub(super) fn refused_in(&self, generation: i64) -> impl Iterator<Item = &Key<V, R>> {
+        let refusals = [&self.refused_release, &self.refused_configuration].into_iter().flatten();
+        refusals.filter(move |refusal| refusal.generation == generation).map(|refusal| &refusal.key)
     }
 
     /// After a claim. What is installed stays: the attempt may have to go back to it.

@@ -27,6 +27,34 @@ pub fn fallback_release<V: Clone + Ord, R: Clone + Eq>(driver: Driver, view: &Vi
     base.filter(|&base| wanted_release(driver, view).as_ref() != Some(base)).cloned()
 }
 
+/// What was rolled back and is asked for all the same, so that it waits for somebody. People are told of it; no step
+/// depends on it.
+///
+/// `record` is the one that the pass leaves behind. While gates are missing or inputs do not resolve, nobody knows what
+/// is asked for, and it counts as asked for: an outage must not look as if somebody had mended something.
+pub fn held_back<V: Clone + Ord, R: Clone + Eq>(
+    driver: Driver,
+    view: &View<V, R>,
+    record: &Record<V, R>,
+    candidates: &Candidates<V, R>,
+) -> Vec<Key<V, R>> {
+    let mut view = view.clone();
+    *view.records.of_mut(driver) = record.clone();
+    let wanted = wanted_release(driver, &view);
+    let fallback = fallback_release(driver, &view);
+    let is_asked_for = |key: &&Key<V, R>| {
+        let candidate = if wanted.as_ref() == Some(&key.release) {
+            &candidates.wanted
+        } else if fallback.as_ref() == Some(&key.release) {
+            &candidates.fallback
+        } else {
+            return wanted.is_none() && !view.leaving(driver);
+        };
+        candidate.as_ref().is_none_or(|candidate| candidate == *key)
+    };
+    record.refused_in(view.generation).filter(is_asked_for).cloned().collect()
+}
+
 /// Decides one pass of the operator of `driver`. Total: every branch ends in the same [`Decision`].
 pub fn decide<V: Clone + Ord, R: Clone + Eq>(
     driver: Driver,

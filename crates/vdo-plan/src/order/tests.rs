@@ -836,4 +836,75 @@ mod a_refusal {
         assert!(!both.refuses(&key(2, 'b'), 8));
         assert_eq!(both.installed, Some(key(1, 'a')));
     }
+
+    /// Release 1 is installed, and release 2 was rolled back in generation 7.
+    fn of_a_release() -> View_ {
+        view().installed(Driver::Cpi, key(1, 'a')).with(|v| {
+            v.records.cpi.refused_release = Some(Refusal { key: key(2, 'b'), generation: 7 });
+        })
+    }
+
+    /// Release 1 is installed, and a configuration of it was rolled back in generation 7.
+    fn of_a_configuration() -> View_ {
+        view().installed(Driver::Cpi, key(1, 'a')).with(|v| {
+            v.records.cpi.refused_configuration = Some(Refusal { key: key(1, 'c'), generation: 7 });
+        })
+    }
+
+    fn told(view: &View_, candidates: &Candidates<u8, char>) -> Vec<Key<u8, char>> {
+        held_back(Driver::Cpi, view, &view.records.cpi, candidates)
+    }
+
+    #[test]
+    fn is_told_while_the_refused_revision_is_asked_for() {
+        assert_eq!(told(&of_a_release(), &either(key(2, 'b'), key(1, 'a'))), [key(2, 'b')]);
+        assert_eq!(told(&of_a_configuration(), &either(key(2, 'd'), key(1, 'c'))), [key(1, 'c')]);
+        let to_stay = of_a_configuration().pinned(Driver::Cpi, 1);
+        assert_eq!(told(&to_stay, &wanting(key(1, 'c'))), [key(1, 'c')]);
+    }
+
+    #[test]
+    fn is_not_told_once_the_spec_was_edited() {
+        let edited = of_a_release().with(|v| v.generation = 8);
+        assert_eq!(told(&edited, &unresolved()), []);
+        let answered = edited.with(|v| v.gates.as_mut().unwrap().generation = 8);
+        assert_eq!(told(&answered, &either(key(2, 'b'), key(1, 'a'))), []);
+    }
+
+    #[test]
+    fn is_not_told_once_something_else_is_asked_for_or_installed() {
+        // A newer release, another configuration of the refused one, and a pin of what is installed.
+        let newer = of_a_release().with(|v| v.gates.as_mut().unwrap().cpi = gate(3));
+        assert_eq!(told(&newer, &either(key(3, 'd'), key(1, 'a'))), []);
+        assert_eq!(told(&newer.installed(Driver::Cpi, key(3, 'd')), &wanting(key(3, 'd'))), []);
+        assert_eq!(told(&of_a_release(), &either(key(2, 'd'), key(1, 'a'))), []);
+        assert_eq!(told(&of_a_release().pinned(Driver::Cpi, 1), &wanting(key(1, 'a'))), []);
+        // The configuration before it, another release, and a release that the pass itself makes the installed one.
+        assert_eq!(told(&of_a_configuration(), &either(key(2, 'd'), key(1, 'a'))), []);
+        let moved = of_a_configuration().installed(Driver::Cpi, key(2, 'd'));
+        assert_eq!(told(&moved, &wanting(key(2, 'd'))), []);
+        let before = of_a_configuration();
+        assert_eq!(
+            held_back(Driver::Cpi, &before, &moved.records.cpi, &either(key(2, 'd'), key(1, 'c'))),
+            []
+        );
+    }
+
+    #[test]
+    fn is_told_while_it_is_not_known_what_is_asked_for() {
+        for refused in [of_a_release(), of_a_configuration()] {
+            assert_eq!(told(&refused, &unresolved()).len(), 1);
+            assert_eq!(told(&refused.with(|v| v.gates = None), &unresolved()).len(), 1);
+            let without = refused.with(|v| v.gates.as_mut().unwrap().cpi = None);
+            assert_eq!(told(&without, &unresolved()).len(), 1);
+        }
+    }
+
+    #[test]
+    fn of_a_release_is_not_told_of_a_driver_that_is_to_go_and_of_a_configuration_it_is() {
+        let leaving = |refused: View_| refused.with(|v| v.wants.cpi = false);
+        let stays = Candidates { wanted: None, fallback: Some(key(1, 'c')) };
+        assert_eq!(told(&leaving(of_a_release()), &stays), []);
+        assert_eq!(told(&leaving(of_a_configuration()), &stays), [key(1, 'c')]);
+    }
 }

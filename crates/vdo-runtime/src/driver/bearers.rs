@@ -1,5 +1,7 @@
 //! Which pods bear the token of an account that is gone.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::Request;
@@ -19,7 +21,7 @@ use crate::rows::{PodRow, SlimPod, pod_row};
 pub struct Born {
     /// The pod.
     pub pod: PodRow,
-    uid: Box<str>,
+    uid: Arc<str>,
     created: Timestamp,
     ending: bool,
 }
@@ -72,12 +74,8 @@ pub fn bearers_since(
 }
 
 /// The pods alone.
-pub fn pods(born: &Reading<Vec<Born>>) -> Reading<Vec<PodRow>> {
-    match born {
-        Reading::Present(born) => Reading::Present(born.iter().map(|born| born.pod.clone()).collect()),
-        Reading::Absent => Reading::Absent,
-        Reading::Unreadable(why) => Reading::Unreadable(why.clone()),
-    }
+pub fn pods(born: Reading<Vec<Born>>) -> Reading<Vec<PodRow>> {
+    born.map(|born| born.into_iter().map(|born| born.pod).collect())
 }
 
 /// Deletes the pod that was seen, and no other of its name. One that is gone already is what was wanted.

@@ -3,6 +3,7 @@
 use prometheus::{Gauge, GaugeVec, IntCounterVec};
 use vdo_api::status::DriverRecord;
 use vdo_plan::driver::{Plan, StatusPart};
+use vdo_plan::revision::Key;
 use vdo_plan::{Finding, Verdict};
 
 use crate::journal::Stored;
@@ -16,7 +17,8 @@ const DRIFT_REPAIRS: Described = Described::counter(
 const REVISION: Described = Described::gauge(
     "vdo_driver_revision_info",
     &["driver", "state", "release", "revision"],
-    "1 for each revision on record: installed, attempt (being rolled out or removed) or refused (rolled back).",
+    "1 for each revision on record: installed, attempt (being rolled out or removed) or refused (rolled back, while it \
+     is still asked for; the status may name it for longer).",
 );
 const FINDING: Described = Described::gauge(
     "vdo_driver_finding",
@@ -67,7 +69,8 @@ impl DriverMetrics {
     pub(super) fn show(&self, name: &str, plan: &Plan, journal: &Stored, part: &StatusPart) {
         self.shared.show_only("VDOConfig", &[name.to_owned()].into());
         self.shared.show_conditions("VDOConfig", name, std::slice::from_ref(&part.ready));
-        let revisions = revisions(&part.record).into_iter().map(|(state, release, revision)| {
+        let revisions = revisions(&part.record, &plan.held_back).into_iter();
+        let revisions = revisions.map(|(state, release, revision)| {
             ([self.driver.to_owned(), state.to_owned(), release, revision], 1.0)
         });
         show_exactly(&self.revision, revisions);
@@ -87,8 +90,9 @@ fn verdict(finding: &Finding) -> &'static str {
     }
 }
 
-/// The state, the release and the id of each revision on record.
-fn revisions(record: &DriverRecord) -> Vec<(&'static str, String, String)> {
+/// The state, the release and the id of each revision on record, and of what was rolled back only what is still asked
+/// for: another one waits for nobody.
+fn revisions(record: &DriverRecord, held_back: &[Key]) -> Vec<(&'static str, String, String)> {
     let mut all = Vec::new();
     if let Some(installed) = &record.installed {
         all.push(("installed", installed.release.clone(), installed.revision.clone()));
@@ -100,6 +104,32 @@ fn revisions(record: &DriverRecord) -> Vec<(&'static str, String, String)> {
             attempt.revision.clone().unwrap_or_default(),
         ));
     }
-    all.extend(record.refused.iter().map(|it| ("refused", it.release.clone(), it.revision.clone())));
+    let refused = record.refused.iter().filter(|it| held_back.iter().any(|key| key.id == it.revision));
+    all.extend(refused.map(|it| ("refused", it.release.clone(), it.revision.clone())));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_was_rolled_back_only_what_is_held_back_is_shown() {
+        let since = "2026-01-01T00:00:00Z";
+        let refused = |kind: &str, release: &str, revision: &str| {
+            serde_json::json!({"kind": kind, "release": release, "revision": revision, "generation": 7,
+                "reason": "RolloutTimedOut", "since": since})
+        };
+        let record: DriverRecord = serde_json::from_value(serde_json::json!({
+            "installed": {"release": "3.8.0", "revision": "new", "since": since},
+            "refused": [refused("Release", "3.7.0", "old"), refused("Configuration", "3.8.0", "other")]}))
+        .unwrap();
+        let shown = |held_back: &[Key]| -> Vec<String> {
+            let shown = revisions(&record, held_back).into_iter();
+            shown.map(|(state, release, revision)| format!("{state} {release} {revision}")).collect()
+        };
+        assert_eq!(shown(&[]), ["installed 3.8.0 new"]);
+        let other = Key { release: "3.8.0".parse().unwrap(), id: "other".to_owned() };
+        assert_eq!(shown(&[other]), ["installed 3.8.0 new", "refused 3.8.0 other"]);
+    }
 }

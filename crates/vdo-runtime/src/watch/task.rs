@@ -12,9 +12,9 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use super::{Pulse, Rows, STALE_AFTER, Selector, Step, Trouble, jittered, lock};
+use super::{Pulse, Rows, STALE_AFTER, Selector, Step, Trouble, lock};
 use crate::client::{READ_DEADLINE, call};
-use crate::clock::{Monotonic, monotonic};
+use crate::clock::{Monotonic, jittered, monotonic};
 use crate::configs::compare_versions;
 use crate::fault::{KubeFault, Retry};
 use crate::wake::Wake;

@@ -285,7 +285,7 @@ async fn cpi_sight(
     let daemon_set = common.own.workload("DaemonSet", DAEMON_SET);
     let site = cpi_operator::observe::Site {
         daemon_set: daemon_set.map(|it| WorkloadRow::of_daemon_set(&it)),
-        pods: pods(&common.pods),
+        pods: pods(common.pods.clone()),
         lease: reader.renewal(KUBE_SYSTEM, LEASE).await?,
     };
     let unread = vcenters.iter().any(is_stand_in);
@@ -370,7 +370,7 @@ async fn csi_sight(
     let site = csi_operator::observe::Site {
         controller: common.own.workload("Deployment", CONTROLLER).map(|it| WorkloadRow::of_deployment(&it)),
         node: common.own.workload("DaemonSet", NODE).map(|it| WorkloadRow::of_daemon_set(&it)),
-        pods: pods(&common.pods),
+        pods: pods(common.pods.clone()),
         topology_crd: match topology_crd {
             Reading::Unreadable(_) => Reading::Present(Crd::Established),
             found => found,

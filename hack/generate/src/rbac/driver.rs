@@ -35,7 +35,7 @@ pub const NEEDS: &[Need] = &[
     cpi(
         "list,watch",
         "secrets",
-        "The cloud provider reads its credentials; it lists the namespace, so no name would narrow this, and nothing else is there.",
+        "The cloud provider reads its credentials (from 1.32 on; older ones get files and no right); it lists the namespace, so no name would narrow this, and nothing else is there.",
     ),
     cpi("create", "leases", "The cloud provider makes its Lease; no name can pin a plain create."),
     cpi("get,update", "leases", "The cloud provider takes and renews its Lease."),

@@ -4,7 +4,7 @@ use vdo_api::vdoconfig::{CloudProvider, StorageProvider, VDOConfigSpec};
 use vdo_plan::driver::view;
 
 use super::*;
-use crate::order::choose::{Question, answer};
+use crate::order::choose::{Question, Wish, answer};
 use crate::order::matrix;
 use crate::vcenter::tests::{config, verified};
 
@@ -37,7 +37,7 @@ fn answers(kubernetes: &str) -> PerDriver<Option<Answer>> {
             driver,
             kubernetes,
             vcenters: vec![("a", Reading::Present(&vc))],
-            pin: None,
+            wish: Wish::default(),
             installed: None,
             refused: None,
             matrix: &matrix,

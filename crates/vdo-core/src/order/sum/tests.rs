@@ -11,6 +11,8 @@ struct World {
     config: VDOConfig,
     vcenters: Vec<(String, Reading<VsphereCloudConfig>)>,
     answers: PerDriver<Option<Answer>>,
+    stale: Option<Finding>,
+    next: Vec<Prospect>,
     gates: Gates,
     nodes: Reading<Joined>,
     pulses: PerDriver<Pulse>,
@@ -35,9 +37,11 @@ fn world() -> World {
         config: vdo,
         vcenters: vec![("a".into(), Reading::Present(config("a")))],
         answers: PerDriver::default(),
+        stale: None,
+        next: Vec::new(),
         gates: Gates {
             generation: 2,
-            kubernetes: String::new(),
+            kubernetes: "1.35.2".to_owned(),
             matrix: Default::default(),
             cpi: None,
             csi: None,
@@ -87,11 +91,13 @@ impl World {
         self
     }
 
-    fn says(&self, type_: &str) -> (Truth, String) {
+    fn conditions(&self) -> Vec<Condition> {
         let scene = Scene {
             config: &self.config,
             vcenters: &self.vcenters,
             answers: &self.answers,
+            stale: self.stale.as_ref(),
+            next: &self.next,
             gates: &self.gates,
             nodes: &self.nodes,
             pulses: self.pulses,
@@ -104,6 +110,11 @@ impl World {
             conditions.iter().map(|it| it.type_.as_str()).collect::<Vec<_>>(),
             super::super::CONDITIONS
         );
+        conditions
+    }
+
+    fn says(&self, type_: &str) -> (Truth, String) {
+        let conditions = self.conditions();
         let condition = find(&conditions, type_).unwrap();
         assert_eq!(condition.observed_generation, 2);
         (condition.status, condition.reason.clone())
@@ -249,4 +260,43 @@ fn crds_that_are_too_old_are_said_and_take_nothing_away() {
     assert_eq!(world.says("Ready").0, Truth::True);
     world.vcenters[0].1 = Reading::Absent;
     assert_eq!(world.says("Accepted").0, Truth::False, "what a user can mend at once comes first");
+}
+
+#[test]
+fn whether_kubernetes_may_be_upgraded_is_the_worst_of_what_each_driver_needs() {
+    let release = |text: &str| text.parse::<vdo_compat::Release>().unwrap();
+    let of = |driver, advice| Prospect { driver, installed: release("1.35.1"), advice };
+    let runs = "1.36.0".parse().unwrap();
+    let needs = vdo_compat::Range::only("1.35".parse().unwrap());
+    let go = of(Driver::Cpi, Advice::Go { then: Some(release("1.36.0")) });
+    let first = of(Driver::Csi, Advice::First(release("3.8.0")));
+    let not_yet = of(Driver::Csi, Advice::NotYet(vdo_compat::Outside::Kubernetes { needs, runs }));
+    for (next, truth, reason) in [
+        (vec![], Truth::Unknown, "NotSeenYet"),
+        (vec![go.clone()], Truth::True, "MayBeUpgraded"),
+        (vec![go.clone(), first.clone()], Truth::False, "DriversFirst"),
+        (vec![first, not_yet], Truth::False, "NothingFitsNext"),
+    ] {
+        let world = World { next, ..world() };
+        assert_eq!(world.says("Upgradeable"), (truth, reason.to_owned()));
+    }
+    let told = World { next: vec![go], ..world() };
+    let condition = told.conditions().into_iter().find(|it| it.type_ == "Upgradeable").unwrap();
+    assert_eq!(
+        condition.message,
+        "Kubernetes 1.36: CPI 1.35.1 may stay until the API servers are upgraded; move it to 1.36.0 then, before the kubelets"
+    );
+    let mut unknown = world();
+    unknown.gates.kubernetes = "what".to_owned();
+    assert_eq!(unknown.says("Upgradeable"), (Truth::Unknown, "KubernetesVersionUnknown".to_owned()));
+}
+
+#[test]
+fn a_matrix_that_cannot_be_read_anew_is_told_beside_the_choice() {
+    let stale = Finding::hold(
+        &reasons::MATRIX_FETCH_FAILED,
+        "the matrix at https://m.example.com could not be fetched",
+    );
+    let world = World { stale: Some(stale), ..world() };
+    assert_eq!(world.says("CompatibilityResolved"), (Truth::True, "MatrixFetchFailed".to_owned()));
 }

@@ -1,6 +1,6 @@
 use vdo_api::condition::find;
 use vdo_api::vcenter::SecretVersion;
-use vsphere_client::{Endpoint, Thumbprint};
+use vsphere_client::{Denied, Endpoint, Thumbprint};
 
 use super::*;
 use crate::vcenter::tests::{config, errand, secret, verified};
@@ -104,8 +104,110 @@ fn whole() -> Evidence {
         reached: Some(Ok(())),
         presented: Some(presented(&certificate())),
         login: Some(Ok(())),
-        read: Some(Ok(Proof { about, datacenters: vec!["/dc".into()] })),
+        read: Some(Ok(Proof { about, datacenters: vec!["/dc".into()], hosts: None })),
     }
+}
+
+/// The same with hosts of these versions, and some that tell none.
+fn with_hosts(versions: &[(&str, &str)], unreadable: u32) -> Evidence {
+    let product =
+        |(version, api): &(&str, &str)| Product { version: (*version).into(), api_version: (*api).into() };
+    let hosts = Hosts {
+        products: versions.iter().map(product).collect(),
+        seen: u32::try_from(versions.len()).unwrap() + unreadable,
+        unreadable,
+        first_unreadable: (unreadable > 0)
+            .then(|| Denied { object: "HostSystem:host-9".into(), privilege: "System.Read".into() }),
+    };
+    let mut evidence = whole();
+    let Some(Ok(proof)) = &mut evidence.read else { unreachable!() };
+    proof.hosts = Some(hosts);
+    evidence
+}
+
+fn ready(status: &VsphereCloudConfigStatus) -> (Truth, &str) {
+    let ready = find(&status.conditions, "Ready").unwrap();
+    (ready.status, &ready.message)
+}
+
+#[test]
+fn what_hosts_run_is_kept_in_order_and_each_version_once() {
+    let vc = config("a");
+    // 6.7 Update 3 calls itself 6.7.0, and of two API versions of one version the status knows nothing.
+    let read = [("8.0.2", "8.0.2.0"), ("10.0.0", ""), ("8.0.2", "8.0.2.1"), ("6.7.0", "6.7.3"), ("what", "")];
+    let status = judge(&vc, &with_hosts(&read, 0), None).unwrap();
+    let esxi = status.esxi.as_ref().unwrap();
+    assert_eq!(
+        (esxi.server.as_str(), esxi.versions.join(" ")),
+        ("a.example.com", "6.7.3 8.0.2 10.0.0".into())
+    );
+    assert_eq!(ready(&status), (Truth::True, "vCenter 8.0.3 build 42; ESXi 6.7.3, 8.0.2, 10.0.0"));
+
+    let mut turned = read;
+    turned.reverse();
+    let mut again = vc.clone();
+    again.status = Some(status.clone());
+    assert_eq!(judge(&again, &with_hosts(&turned, 0), None), Some(status), "there is nothing to write");
+}
+
+#[test]
+fn of_very_many_versions_both_ends_are_kept() {
+    let versions: Vec<String> = (0..100).map(|minor| format!("8.0.{minor}")).collect();
+    let read: Vec<(&str, &str)> = versions.iter().map(|it| (it.as_str(), "")).collect();
+    let kept = judge(&config("a"), &with_hosts(&read, 0), None).unwrap().esxi.unwrap().versions;
+    assert_eq!(kept.len(), 2 * HOST_VERSIONS);
+    assert_eq!((kept[0].as_str(), kept[15].as_str(), kept[16].as_str()), ("8.0.0", "8.0.15", "8.0.84"));
+    assert_eq!(kept.last().map(String::as_str), Some("8.0.99"));
+}
+
+#[test]
+fn hosts_that_may_not_be_read_fail_no_check_and_are_told() {
+    let vc = config("a");
+    let status = judge(&vc, &with_hosts(&[], 0), None).unwrap();
+    assert_eq!(status.config, Some(ConfigState::Verified));
+    assert_eq!(status.esxi.as_ref().unwrap().versions, [""; 0]);
+    assert_eq!(
+        ready(&status),
+        (
+            Truth::True,
+            "vCenter 8.0.3 build 42; the account sees no ESXi host, so none refuses a release; if there are any, give \
+             it System.View and System.Read on them"
+        )
+    );
+    let mut forbidden = with_hosts(&[], 1);
+    let Some(Ok(Proof { hosts: Some(hosts), .. })) = &mut forbidden.read else { unreachable!() };
+    (hosts.seen, hosts.unreadable) = (0, 0);
+    assert_eq!(
+        ready(&judge(&vc, &forbidden, None).unwrap()),
+        (
+            Truth::True,
+            "vCenter 8.0.3 build 42; the account may not look for ESXi hosts, so none refuses a release; give the \
+             account System.Read on HostSystem:host-9"
+        )
+    );
+    let status = judge(&vc, &with_hosts(&[("8.0.2", "")], 2), None).unwrap();
+    assert_eq!(status.esxi.as_ref().unwrap().versions, ["8.0.2"]);
+    assert_eq!(
+        ready(&status),
+        (
+            Truth::True,
+            "vCenter 8.0.3 build 42; ESXi 8.0.2; 2 ESXi hosts tell no version and refuse no release; give the account \
+             System.Read on HostSystem:host-9"
+        )
+    );
+}
+
+#[test]
+fn an_outage_keeps_what_hosts_ran_and_a_read_that_did_not_ask_ends_it() {
+    let mut vc = config("a");
+    vc.status = judge(&vc, &with_hosts(&[("7.0.3", "")], 0), None);
+    let known = vc.status.as_ref().unwrap().esxi.clone();
+    assert!(known.is_some());
+    let obstacle = failure(&vc, &errand(&vc), &Error::Refused { endpoint: endpoint() });
+    let outage = Evidence { reached: Some(Err(obstacle)), ..with_hosts(&[], 0) };
+    assert_eq!(judge(&vc, &outage, None).unwrap().esxi, known);
+    assert_eq!(judge(&vc, &Evidence::default(), None), None);
+    assert_eq!(judge(&vc, &whole(), None).unwrap().esxi, None);
 }
 
 fn judge(

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
+use vdo_compat::{Cluster, Grade, Request, Selection, Source, Vcenter, Why, select};
 
 use super::*;
-use crate::select::{Cluster, Request, Selection, Vcenter, Why, select};
+use crate::parse::{Form, Parsed, parse};
+use crate::tree::MAX_BYTES;
 
 const PATH: &str = "https://manifests.example.org/driver.yaml";
 
@@ -20,8 +22,23 @@ fn read(text: &str) -> Parsed {
     parse(Source::ConfigMap, text).unwrap()
 }
 
+/// The message without the line, which the tests of places are about.
 fn fault(text: &str) -> String {
-    parse(Source::ConfigMap, text).unwrap_err().to_string()
+    let error = parse(Source::ConfigMap, text).unwrap_err();
+    if let Error::Invalid { at, position, .. } = &error {
+        assert!(position.is_some(), "{at} has no place in {text:.400}");
+    }
+    error.without_line().to_string()
+}
+
+fn at(kubernetes: &str, vsphere: &str) -> Cluster {
+    let vcenter = Vcenter::new("vc-1", vsphere.parse().unwrap());
+    Cluster { kubernetes: kubernetes.parse().unwrap(), vcenters: vec![vcenter] }
+}
+
+fn ranges(row: &Row) -> (String, String) {
+    assert_eq!((&row.kubernetes.recommended, &row.vsphere.recommended), (&None, &None));
+    (row.kubernetes.hard.range.to_string(), row.vsphere.hard.range.to_string())
 }
 
 #[test]
@@ -32,27 +49,23 @@ fn a_matrix_of_both_drivers_is_read() {
         "CPI": {"v1.36.0": {"vSphere": {"min": "6.7.3", "max": "100.0.0"}, "k8s": {"skewVersion": "1.36"},
                             "deploymentPath": ["https://manifests.example.org/driver.yaml", "file:///b.yaml"]}}
     }"#;
-    let Parsed { matrix, notes } = read(text);
+    let Parsed { matrix, form, at, notes } = read(text);
     assert_eq!((matrix.source, matrix.serial, matrix.digest.len()), (Source::ConfigMap, None, 16));
+    assert_eq!((form, at), (Form::Original, vec!["/CSI/3.7.0".to_owned(), "/CPI/v1.36.0".to_owned()]));
     let [storage, cloud] = &matrix.rows[..] else { panic!("{matrix:?}") };
 
     assert_eq!((storage.driver, storage.release.to_string()), (Driver::Csi, "3.7.0".into()));
-    assert_eq!(
-        (storage.kubernetes.to_string(), storage.vsphere.to_string()),
-        ("1.33 to 1.36".into(), "7.0.0 to 9.0".into())
-    );
+    assert_eq!(ranges(storage), ("1.33 to 1.36".into(), "7.0.0 to 9.0".into()));
     assert!(!storage.needs_cpi);
     assert_eq!(
         (storage.rendering, storage.deployment_path.as_slice()),
         (Rendering::BuiltIn, &[PATH.to_owned()][..])
     );
-    assert_eq!(storage.evidence.kubernetes, Backing { grade: Grade::Stated, reference: "/CSI/3.7.0".into() });
+    assert_eq!((storage.kubernetes.weakest(), storage.upgrades_from), (Grade::Stated, Range::ANY));
+    assert_eq!(storage.vsphere.hard.evidence, stated());
 
     assert_eq!((cloud.driver, cloud.release.to_string()), (Driver::Cpi, "1.36.0".into()));
-    assert_eq!(
-        (cloud.kubernetes.to_string(), cloud.vsphere.to_string()),
-        ("1.36".into(), "6.7.3 or newer".into())
-    );
+    assert_eq!(ranges(cloud), ("1.36".into(), "6.7.3 or newer".into()));
     assert!(!cloud.needs_cpi);
     assert_eq!(cloud.deployment_path.len(), 2);
 
@@ -89,13 +102,11 @@ fn releases_are_ordered_as_numbers_not_as_text() {
 
 #[test]
 fn a_release_that_nobody_builds_is_noted_and_refused_by_name() {
-    let Parsed { matrix, notes } = read(&format!(r#"{{"CSI": {{"2.7.0": {GOOD}}}}}"#));
+    let Parsed { matrix, notes, .. } = read(&format!(r#"{{"CSI": {{"2.7.0": {GOOD}}}}}"#));
     assert_eq!(notes, [Note { at: "/CSI/2.7.0".into(), remark: Remark::NotRenderable }]);
-    let here = Cluster {
-        kubernetes: "1.34.1".parse().unwrap(),
-        vcenters: vec![Vcenter { name: "vc-1".into(), version: "8.0.3".parse().unwrap() }],
-    };
-    let Selection::NoMatch(no_match) = select(&matrix, Driver::Csi, &here, &Request::default()) else {
+    let Selection::NoMatch(no_match) =
+        select(&matrix, Driver::Csi, &at("1.34.1", "8.0.3"), &Request::default())
+    else {
         panic!("a bundle was chosen");
     };
     assert_eq!(no_match.misfits[0].why, Why::NotRenderable);
@@ -178,9 +189,18 @@ fn a_fault_is_named_with_its_place() {
             with(&format!("[\"{PATH}\"]"), &format!("[{}\"b\"]", "\"a\",".repeat(MAX_PATHS))),
             "/CSI/3.7.0/deploymentPath is longer than any matrix needs",
         ),
-        (with(r#""isCPIRequired""#, r#""k8s": {}, "isCPIRequired""#), "/CSI/3.7.0 has \"k8s\" twice"),
-        (format!(r#"{{"CSI": {{"3.7.0": {GOOD}, "3.7.0": {GOOD}}}}}"#), "/CSI has \"3.7.0\" twice"),
-        (format!(r#"{{"CSI": {{"3.7.0": {GOOD}, "v3.7": {GOOD}}}}}"#), "/CSI has \"3.7.0\" twice"),
+        (
+            with(r#""isCPIRequired""#, r#""k8s": {}, "isCPIRequired""#),
+            "/CSI/3.7.0/k8s stands there a second time",
+        ),
+        (
+            format!(r#"{{"CSI": {{"3.7.0": {GOOD}, "3.7.0": {GOOD}}}}}"#),
+            "/CSI/3.7.0 stands there a second time",
+        ),
+        (
+            format!(r#"{{"CSI": {{"3.7.0": {GOOD}, "v3.7": {GOOD}}}}}"#),
+            "/CSI/v3.7 is CSI 3.7.0 a second time",
+        ),
         (
             format!(r#"{{"CSI": {{"newest": {GOOD}}}}}"#),
             "/CSI/newest cannot be read: \"newest\" is not a driver release",
@@ -195,7 +215,7 @@ fn a_fault_is_named_with_its_place() {
         ),
         (r#"{"CSI": []}"#.into(), "/CSI is a list where an object belongs"),
         (csi("[]"), "/CSI/3.7.0 is a list where an object belongs"),
-        (r#"{"CSI": {}, "CSI": {}}"#.into(), "the document has \"CSI\" twice"),
+        (r#"{"CSI": {}, "CSI": {}}"#.into(), "/CSI stands there a second time"),
     ] {
         assert_eq!(fault(&text), words);
     }
@@ -203,34 +223,31 @@ fn a_fault_is_named_with_its_place() {
 
 #[test]
 fn a_document_that_says_nothing_is_no_matrix() {
-    for empty in [
-        "",
-        "  \n",
-        "\u{feff}",
-        "{}",
-        r#"{"CSI": {}}"#,
-        r#"{"CSI": {}, "CPI": {}}"#,
-        r#"{"CSX": {"1.0.0": {}}}"#,
-    ] {
-        assert_eq!(parse(Source::Url, empty), Err(LegacyError::Empty), "{empty}");
+    for empty in ["", "  \n", "\u{feff}", "{}", r#"{"CSI": {}}"#, r#"{"CSI": {}, "CPI": {}}"#, "null"] {
+        assert_eq!(parse(Source::Url, empty), Err(Error::Empty), "{empty}");
     }
-    for other in ["[]", "null", "\"x\"", "1", "true"] {
+    assert!(fault(r#"{"CSX": {"1.0.0": {}}}"#).starts_with("the document is no matrix: "));
+    for other in ["[]", "\"x\"", "1", "true"] {
         assert!(fault(other).starts_with("the document is "), "{other}: {}", fault(other));
     }
 }
 
 #[test]
-fn what_is_no_json_says_where() {
-    let message = fault("{\"CSI\": {\n  \"3.7.0\": {,}}}");
-    assert!(
-        message.starts_with("the matrix is not JSON: ") && message.contains("line 2 column"),
-        "{message}"
-    );
-    for broken in
-        ["CSI:\n  3.7.0: {}\n", "{\"CSI\": {}} trailing", "{\"CSI\": {}", "{\"CSI\": NaN}", "{'CSI': {}}"]
-    {
-        assert!(matches!(parse(Source::Url, broken), Err(LegacyError::Syntax { .. })), "{broken}");
-    }
+fn the_place_of_a_fault_is_told_by_line_too() {
+    let text = csi(&GOOD.replace("\"7.0\"", "\n 7.0"));
+    let message = parse(Source::ConfigMap, &text).unwrap_err().to_string();
+    let words = "/CSI/3.7.0/vSphere/min (line 1, column 32) is a number where a text in quotes belongs";
+    assert_eq!(message, words);
+    let twice = format!("{{\"CSI\": {{\"3.7.0\": {GOOD},\n \"v3.7\": {GOOD}}}}}");
+    let message = parse(Source::ConfigMap, &twice).unwrap_err().to_string();
+    assert_eq!(message, "/CSI/v3.7 (line 3, column 2) is CSI 3.7.0 a second time");
+}
+
+#[test]
+fn the_same_words_in_yaml_are_the_same_matrix() {
+    let yaml = "CSI:\n  3.7.0:\n    vSphere: {min: \"7.0\", max: \"9.0\"}\n    k8s: {min: '1.33', max: '1.36'}\n    \
+                isCPIRequired: true\n    deploymentPath:\n    - https://manifests.example.org/driver.yaml\n";
+    assert_eq!(read(yaml).matrix.rows, read(&csi(GOOD)).matrix.rows);
 }
 
 #[test]
@@ -241,7 +258,7 @@ fn a_byte_order_mark_is_no_fault() {
 #[test]
 fn hostile_documents_are_refused_early() {
     let large = format!("{}{}", csi(GOOD), " ".repeat(MAX_BYTES));
-    assert_eq!(parse(Source::Url, &large), Err(LegacyError::TooLarge { bytes: large.len() }));
+    assert_eq!(parse(Source::Url, &large), Err(Error::TooLarge { bytes: large.len() }));
 
     let just = format!("{}{}", csi(GOOD), " ".repeat(MAX_BYTES - csi(GOOD).len()));
     assert_eq!(read(&just).matrix.rows.len(), 1);
@@ -252,7 +269,7 @@ fn hostile_documents_are_refused_early() {
     assert!(fault(&deep_map).contains("recursion limit"));
 
     let wide = format!("{{\"CSI\": [{}0]}}", "0,".repeat(500_000));
-    assert_eq!(parse(Source::Url, &wide), Err(LegacyError::TooManyEntries));
+    assert_eq!(parse(Source::Url, &wide), Err(Error::TooManyRows));
 
     let tiny = r#"{"vSphere":{"min":"7.0","max":"9.0"},"k8s":{"skewVersion":"1.36"},"deploymentPath":["a"]}"#;
     let entries = |count: usize| {
@@ -261,14 +278,14 @@ fn hostile_documents_are_refused_early() {
         entries.join(",")
     };
     let many = |count: usize| format!("{{\"CPI\":{{{}}}}}", entries(count));
-    assert_eq!(read(&many(MAX_ENTRIES)).matrix.rows.len(), MAX_ENTRIES);
-    assert_eq!(parse(Source::Url, &many(MAX_ENTRIES + 1)), Err(LegacyError::TooManyEntries));
+    assert_eq!(read(&many(MAX_ROWS)).matrix.rows.len(), MAX_ROWS);
+    assert_eq!(parse(Source::Url, &many(MAX_ROWS + 1)), Err(Error::TooManyRows));
 
-    let both = format!("{{\"CPI\":{{{}}},\"CSI\":{{{}}}}}", entries(MAX_ENTRIES - 1), entries(2));
-    assert_eq!(parse(Source::Url, &both), Err(LegacyError::TooManyEntries));
+    let both = format!("{{\"CPI\":{{{}}},\"CSI\":{{{}}}}}", entries(MAX_ROWS - 1), entries(2));
+    assert_eq!(parse(Source::Url, &both), Err(Error::TooManyRows));
 
     let name = format!("{}\\n", "n".repeat(100_000));
-    let message = fault(&format!(r#"{{"CSI": {{"{name}": {GOOD}}}}}"#));
+    let message = parse(Source::Url, &format!(r#"{{"CSI": {{"{name}": {GOOD}}}}}"#)).unwrap_err().to_string();
     assert!(message.len() < 400 && !message.contains('\n'), "{message}");
 }
 
@@ -286,7 +303,7 @@ fn the_longest_real_lists_are_read() {
 fn an_upper_bound_that_no_vsphere_will_reach_is_none() {
     for (max, shown) in [("100.0.0", "7.0 or newer"), ("50", "7.0 or newer"), ("49.9", "7.0 to 49.9")] {
         let row = read(&csi(&GOOD.replace("9.0", max))).matrix.rows.remove(0);
-        assert_eq!(row.vsphere.to_string(), shown);
+        assert_eq!(ranges(&row).1, shown);
     }
 }
 
@@ -311,7 +328,7 @@ proptest! {
         let damaged = format!("{}{with}{}", &good[..at], &good[end..]);
         if let Ok(parsed) = parse(Source::Url, &damaged) {
             for row in &parsed.matrix.rows {
-                prop_assert!(!row.kubernetes.is_inverted() && !row.vsphere.is_inverted());
+                prop_assert!(!row.kubernetes.hard.range.is_inverted() && !row.vsphere.hard.range.is_inverted());
                 prop_assert!(!row.deployment_path.is_empty());
             }
         }
