@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::compile::Profile;
 use crate::logged::Logged;
-use crate::{claims, demo, e2e, sweep, tidy, unit};
+use crate::{claims, demo, e2e, fuzz, sweep, tidy, unit};
 
 /// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
 const WARM_LIMIT: u64 = 25;
@@ -27,8 +27,20 @@ struct Stage {
 }
 
 const STAGES: &[Stage] = &[
-    Stage { name: "fetch", run: |root| cargo(root, "fetch", "fetch --locked") },
-    Stage { name: "format", run: |root| cargo(root, "format", "fmt --all --check") },
+    Stage {
+        name: "fetch",
+        run: |root| {
+            cargo(root, "fetch", "fetch --locked")?;
+            cargo(root, "fetch-fuzz", "fetch --locked --manifest-path fuzz/Cargo.toml")
+        },
+    },
+    Stage {
+        name: "format",
+        run: |root| {
+            cargo(root, "format", "fmt --all --check")?;
+            cargo(root, "format-fuzz", "fmt --manifest-path fuzz/Cargo.toml --check")
+        },
+    },
     Stage { name: "tidy", run: tidy::run },
     Stage { name: "evidence", run: sweep::evidence_stage },
     Stage {
@@ -57,10 +69,12 @@ const STAGES: &[Stage] = &[
             cargo(root, "model", "test --profile model --package order-model --no-fail-fast -- --nocapture")
         },
     },
+    Stage { name: "mutants", run: sweep::mutants_stage },
+    Stage { name: "fuzz", run: fuzz::stage },
     Stage { name: "bed", run: e2e::build },
-    Stage { name: "api", run: |root| e2e::run_layer(root, e2e::Layer::Api) },
-    Stage { name: STORIES, run: |root| e2e::run_layer(root, e2e::Layer::Full) },
-    Stage { name: "sweep", run: sweep::stage },
+    Stage { name: "api", run: e2e::run_api },
+    Stage { name: STORIES, run: e2e::run_full },
+    Stage { name: "sweep", run: sweep::crash_stage },
     Stage { name: "demo", run: demo::stage },
 ];
 

@@ -50,7 +50,7 @@ pub fn run(root: &Path, logs: &Path) -> Result<()> {
 }
 
 /// Every test that the logs show as passed, as `binary::path`.
-fn passed(logs: &Path) -> Result<BTreeSet<String>> {
+pub fn passed(logs: &Path) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(logs).with_context(|| format!("no logs in {}", logs.display()))? {
         let path = entry?.path();

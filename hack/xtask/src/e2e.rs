@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::compile::{self, Profile};
 use crate::lanes::side_by_side;
 use crate::logged::Logged;
-use crate::shell;
+use crate::sweep::stories;
+use crate::{claims, shell};
 
 /// What a story needs of a bed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +20,14 @@ pub enum Layer {
     Api,
     /// Everything, with the real drivers.
     Full,
-    /// As `Full`, and too long for CI: run when it is named.
+    /// As `Full`, and too long for CI to tell them all: `sweep stories` does, and CI tells one.
     Long,
+    /// As `Long`, and CI never tells it.
+    Longest,
 }
 
+/// Where the output of each story is kept.
+const LOGS: &str = "target/ci";
 /// Beds at once: most of a story is waiting.
 const LANES: usize = 4;
 
@@ -50,6 +56,7 @@ const STORIES: &[Story] = &[
     story(("e2e", "admission"), Layer::Api, "0"),
     story(("e2e", "chart"), Layer::Api, "0"),
     story(("e2e", "crds"), Layer::Api, "0"),
+    story(("e2e", "matrix"), Layer::Api, "0"),
     story(("e2e", "threats"), Layer::Api, "0"),
     story(("e2e", "pages"), Layer::Full, "3"),
     story(("e2e", "foreign"), Layer::Full, "3"),
@@ -62,15 +69,36 @@ const STORIES: &[Story] = &[
     story(("testbed", "bed_proof"), Layer::Full, "5"),
     story(("e2e", "daytwo"), Layer::Long, "3"),
     story(("e2e", "canary"), Layer::Long, "3"),
-    story(("e2e", "quiet"), Layer::Long, "3"),
+    story(("e2e", "quiet"), Layer::Longest, "3"),
     story(("e2e", "mishaps"), Layer::Long, "3"),
     story(("e2e", "rollback"), Layer::Long, "3"),
     story(("e2e", "nodes"), Layer::Long, "3"),
 ];
 
-/// Runs all stories of a layer.
-pub fn run_layer(root: &Path, layer: Layer) -> Result<()> {
-    run_stories(root, |story| story.layer == layer)
+/// The names of the stories that CI does not tell each time.
+pub fn long() -> Vec<&'static str> {
+    names(|layer| matches!(layer, Layer::Long | Layer::Longest))
+}
+
+/// The names of those of which CI tells one.
+pub fn told_again() -> Vec<&'static str> {
+    names(|layer| layer == Layer::Long)
+}
+
+fn names(wanted: impl Fn(Layer) -> bool) -> Vec<&'static str> {
+    STORIES.iter().filter(|story| wanted(story.layer)).map(|story| story.target.1).collect()
+}
+
+/// Runs all stories that need no more than an API server.
+pub fn run_api(root: &Path) -> Result<()> {
+    run_stories(root, |story| story.layer == Layer::Api)
+}
+
+/// Runs what CI tells on whole beds: all stories but the long ones, and of those the one that the commit chooses.
+pub fn run_full(root: &Path) -> Result<()> {
+    let again = stories::again(root)?;
+    println!("of the long stories again, as the commit chooses: {again}");
+    run_stories(root, |story| story.layer == Layer::Full || story.target.1 == again)
 }
 
 /// Runs all stories, or the one with this name.
@@ -78,18 +106,60 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
     run_stories(root, |story| only.is_none_or(|name| story.target.1 == name))
 }
 
+/// What came of a story: its tests, all of which passed, or why not.
+pub type Told = BTreeMap<String, Result<Vec<String>>>;
+
+/// Runs stories with these names, all of them, also after a failure.
+pub fn tell(root: &Path, wanted: &[&str]) -> Result<Told> {
+    let (parts, binaries) = prepare(root, |story| wanted.contains(&story.target.1))?;
+    let told = Mutex::new(Told::new());
+    side_by_side(LANES, &parts, |part| {
+        let (_, name) = part.story.target;
+        let outcome = part.run(root, &binaries).and_then(|()| passed(root, part.story, &binaries));
+        told.lock().map_err(|_| anyhow!("a lane panicked"))?.insert(name.to_owned(), outcome);
+        Ok(())
+    })?;
+    told.into_inner().map_err(|_| anyhow!("a lane panicked"))
+}
+
+/// The tests of a story that was told. Fails if one of them did not run and pass.
+fn passed(root: &Path, story: &Story, binaries: &BTreeMap<String, PathBuf>) -> Result<Vec<String>> {
+    let name = story.target.1;
+    let binary = story.binary(binaries)?;
+    let list = shell::output(root, binary, &["--list", "--format", "terse"])?;
+    let passed = claims::passed(&root.join(LOGS))?;
+    let tests: Vec<String> = tests_of(&list).map(str::to_owned).collect();
+    for test in &tests {
+        ensure!(passed.contains(&format!("{name}::{test}")), "{name}::{test} did not run and pass");
+    }
+    Ok(tests)
+}
+
 fn run_stories(root: &Path, wanted: impl Fn(&Story) -> bool) -> Result<()> {
-    let chosen: Vec<&Story> = STORIES.iter().filter(|story| wanted(story)).collect();
+    let (parts, binaries) = prepare(root, wanted)?;
+    side_by_side(LANES, &parts, |part| part.run(root, &binaries))
+}
+
+/// Builds what these stories run, and gives what each bed tells: the longest first.
+fn prepare(
+    root: &Path,
+    wanted: impl Fn(&Story) -> bool,
+) -> Result<(Vec<Part<'static>>, BTreeMap<String, PathBuf>)> {
+    let mut chosen: Vec<&'static Story> = STORIES.iter().filter(|story| wanted(story)).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = STORIES.iter().map(|story| story.target.1).collect();
         bail!("there is no such story; there are {}", names.join(", "));
     }
-    std::fs::create_dir_all(root.join("target/ci"))?;
+    chosen.sort_by_key(|story| match story.layer {
+        Layer::Longest => 0,
+        Layer::Long => 1,
+        Layer::Api | Layer::Full => 2,
+    });
+    std::fs::create_dir_all(root.join(LOGS))?;
     let names: Vec<&str> = chosen.iter().map(|story| story.target.1).collect();
     let binaries = compile::tests(root, &names)?;
     programs(root, Profile::Dev, Tools::All)?;
-    let parts: Vec<Part> = chosen.iter().flat_map(|story| story.parts()).collect();
-    side_by_side(LANES, &parts, |part| part.run(root, &binaries))
+    Ok((chosen.into_iter().flat_map(Story::parts).collect(), binaries))
 }
 
 /// What one bed tells of a story.
@@ -103,18 +173,23 @@ impl Story {
     fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         (0..self.beds).map(|bed| Part { story: self, bed })
     }
+
+    fn binary<'a>(&self, binaries: &'a BTreeMap<String, PathBuf>) -> Result<&'a str> {
+        let (package, name) = self.target;
+        let key = format!("{package}/{name}");
+        let binary = binaries.get(&key).with_context(|| format!("cargo built no test {key}"))?;
+        binary.to_str().context("a path that is not UTF-8")
+    }
 }
 
 impl Part<'_> {
     fn run(&self, root: &Path, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
-        let Story { target: (package, name), layer, nodes, oldest, beds } = *self.story;
-        let key = format!("{package}/{name}");
-        let binary = binaries.get(&key).with_context(|| format!("cargo built no test {key}"))?;
-        let binary = binary.to_str().context("a path that is not UTF-8")?;
+        let Story { target: (_, name), layer, nodes, oldest, beds } = *self.story;
+        let binary = self.story.binary(binaries)?;
         let mut args = vec!["run"];
         match layer {
             Layer::Api => args.extend(["--profile", "api"]),
-            Layer::Full | Layer::Long => args.extend(["--nodes", nodes]),
+            Layer::Full | Layer::Long | Layer::Longest => args.extend(["--nodes", nodes]),
         }
         if oldest {
             args.extend(["--kubernetes", "oldest"]);
@@ -134,10 +209,14 @@ impl Part<'_> {
     }
 }
 
+/// The tests of a binary, as it lists them.
+fn tests_of(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter_map(|line| line.strip_suffix(": test"))
+}
+
 /// The tests that one of so many beds runs, of those that a binary lists.
 fn share(list: &str, beds: usize, bed: usize) -> Result<Vec<&str>> {
-    let tests = list.lines().filter_map(|line| line.strip_suffix(": test"));
-    let share: Vec<&str> = tests.skip(bed).step_by(beds).collect();
+    let share: Vec<&str> = tests_of(list).skip(bed).step_by(beds).collect();
     if share.is_empty() {
         // Without a name all tests would run.
         bail!("there is no test for bed {} of {beds}", bed + 1);
@@ -147,7 +226,8 @@ fn share(list: &str, beds: usize, bed: usize) -> Result<Vec<&str>> {
 
 /// Builds everything that the stories of CI run, so that their time is their own.
 pub fn build(root: &Path) -> Result<()> {
-    let stories = STORIES.iter().filter(|story| story.layer != Layer::Long);
+    let (long, again) = (long(), stories::again(root)?);
+    let stories = STORIES.iter().filter(|story| !long.contains(&story.target.1) || story.target.1 == again);
     compile::tests(root, &stories.map(|story| story.target.1).collect::<Vec<_>>())?;
     programs(root, Profile::Dev, Tools::All).map(drop)
 }

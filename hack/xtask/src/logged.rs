@@ -63,6 +63,15 @@ impl<'a> Logged<'a> {
     }
 }
 
+/// Leaves what cargo prints for tests of this binary that passed in a log of its own, where the check of the claims reads it.
+pub fn prove(root: &Path, log: &str, binary: &str, tests: &[&str]) -> Result<()> {
+    let lines: String = tests.iter().map(|test| format!("test {test} ... ok\n")).collect();
+    print!("{lines}");
+    let path = root.join(format!("target/ci/{log}.log"));
+    fs::write(&path, format!("     Running {log} ({binary})\n{lines}"))
+        .with_context(|| path.display().to_string())
+}
+
 /// The lines of a failed program that say why: from its first panic on, and its last ones.
 ///
 /// They are said again at the very end, where other programs of the stage no longer bury them.

@@ -17,6 +17,7 @@ mod claims;
 mod compile;
 mod demo;
 mod e2e;
+mod fuzz;
 mod lanes;
 mod logged;
 mod release;
@@ -57,9 +58,11 @@ enum Task {
     Bench(bench::Bench),
     /// The images of the operators, as archives in `target/images`; needs buildah.
     Images,
-    /// Strikes every write of the operators, and compares how it ends.
+    /// Breaks everything of a kind on purpose, and looks whether it is noticed.
     #[command(subcommand)]
     Sweep(sweep::Sweep),
+    /// Reads versions, ranges and matrices out of texts that nobody thought of.
+    Fuzz(fuzz::Fuzz),
     /// Checks that every promise of `docs/claims.toml` was proven by a test that ran and passed.
     Claims {
         /// The folder with the logs of the test runs.
@@ -102,6 +105,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(wanted) => bench::run(&root, &wanted),
         Task::Images => release::images(&root, &release::programs(&root)?).map(drop),
         Task::Sweep(sweep) => sweep::run(&root, &sweep),
+        Task::Fuzz(wanted) => fuzz::run(&root, &wanted),
         Task::Claims { logs } => claims::run(&root, &root.join(logs)),
         Task::Testbed { args } => {
             compile::programs(&root, compile::Profile::Dev)?;

@@ -1,351 +1,70 @@
-//! The crash sweep: lanes in beds of their own, each running cases, and the evidence that comes of it.
+//! The sweeps: everything of a kind is broken on purpose, and has to be noticed. Each is run as a whole by hand and leaves
+//! evidence; CI looks whether the evidence is of the sources as they are, and runs three cases again.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use clap::{Args, Subcommand};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use anyhow::Result;
+use clap::Subcommand;
 
-use crate::compile::{self, Profile};
-use crate::{e2e, shell};
+use self::crash::Crash;
+use self::mutants::Mutants;
+use self::stories::Stories;
+use crate::logged::prove;
 
+mod crash;
 mod evidence;
+mod mutants;
+pub mod stories;
 
-const FOLDER: &str = "target/sweep-lanes";
-/// What cargo prints for tests that passed: the check of the claims reads it.
-const WHOLE: &str =
-    "test every_write_was_struck_in_every_way_with_these_sources_and_nothing_was_wrong ... ok";
-const SMALL: &str = "test first_middle_and_last_writes_and_three_cases_of_the_sweep_are_struck_again ... ok";
-/// How many cases of the whole sweep the small one runs again.
+/// How many cases of a whole sweep CI runs again.
 const AGAIN: usize = 3;
-/// Lanes of the small sweep, beside the one that runs those.
-const SMALL_LANES: usize = 3;
 
 /// Which sweep.
 #[derive(Subcommand)]
 pub enum Sweep {
     /// Every write of every operator is struck: killed before it, killed after it, its reply lost.
     Crash(Crash),
-    /// The first, middle and last write of an installation and of an upgrade, and three cases that the commit chooses.
+    /// Three cases of the crash sweep that the commit chooses.
     Small,
-    /// Fails unless the evidence is of a whole sweep of the sources as they are.
+    /// Every small fault in what decides about versions: cargo-mutants plants it, and a test of the crate has to fail.
+    Mutants(Mutants),
+    /// The stories that take too long for CI.
+    Stories(Stories),
+    /// Fails unless the evidence is of whole sweeps of the sources as they are.
     Check,
 }
 
-/// Which cases, and how.
-#[derive(Args)]
-pub struct Crash {
-    /// Only these workloads: install, upgrade, rollback, rotation, drift, teardown.
-    #[arg(long)]
-    workload: Vec<String>,
-    /// Only writes of these operators.
-    #[arg(long)]
-    operator: Vec<String>,
-    /// Only this case, as a failure names it; several may be named.
-    #[arg(long)]
-    case: Vec<String>,
-    /// `first-middle-last`, the same with `:SEED` for one place each, or SEED:N for so many of each workload and
-    /// operator.
-    #[arg(long)]
-    sample: Option<String>,
-    /// Beds at once. Most of a case is waiting, so there may be more than cores.
-    #[arg(long, default_value_t = 12)]
-    lanes: usize,
-    /// Takes the programs as they are, and builds nothing.
-    #[arg(long)]
-    as_built: bool,
-    /// Writes what came of it to `docs/evidence/crash.json`.
-    #[arg(long)]
-    evidence: bool,
-}
-
-/// A line of the lanes' results.
-#[derive(Clone, Debug, Deserialize)]
-struct Line {
-    case: String,
-    seconds: f64,
-    reached: bool,
-    #[serde(default)]
-    optional: bool,
-    breaches: Vec<Value>,
-    #[serde(default)]
-    masked_percent: Option<f64>,
-    #[serde(default)]
-    leaves: Option<usize>,
-}
-
-/// Runs the sweep, or looks at what came of the last one.
+/// Runs the sweep, or looks at what came of the last ones.
 pub fn run(root: &Path, wanted: &Sweep) -> Result<()> {
     match wanted {
-        Sweep::Crash(wanted) => crash(root, wanted),
-        Sweep::Small => small(root).map(drop),
-        Sweep::Check => evidence::check(root),
+        Sweep::Crash(wanted) => crash::run(root, wanted),
+        Sweep::Small => crash::small(root).map(drop),
+        Sweep::Mutants(wanted) => mutants::run(root, wanted),
+        Sweep::Stories(wanted) => stories::run(root, wanted),
+        Sweep::Check => check(root),
     }
 }
 
-/// The stage of CI that looks whether the whole sweep was run with the sources as they are.
-pub fn evidence_stage(root: &Path) -> Result<()> {
-    evidence::check(root)?;
-    passed(root, "evidence", WHOLE)
+fn check(root: &Path) -> Result<()> {
+    crash::check(root)?;
+    mutants::check(root)?;
+    stories::check(root)
 }
 
-/// Leaves what cargo prints for a test that passed where the check of the claims reads it.
-fn passed(root: &Path, name: &str, line: &str) -> Result<()> {
-    println!("{line}");
-    let path = root.join(format!("target/ci/{name}.log"));
-    fs::write(&path, format!("     Running {name} (sweep)\n{line}\n"))
-        .with_context(|| path.display().to_string())
+/// The stage of CI that looks whether the whole sweeps were run with the sources as they are.
+pub fn evidence_stage(root: &Path) -> Result<()> {
+    check(root)?;
+    prove(root, "evidence", "sweep", &[crash::WHOLE, mutants::WHOLE])
 }
 
 /// The stage of CI that strikes the writes which the commit chooses.
-pub fn stage(root: &Path) -> Result<()> {
-    println!("{} cases", small(root)?);
-    passed(root, "sweep", SMALL)
+pub fn crash_stage(root: &Path) -> Result<()> {
+    println!("{} cases", crash::small(root)?);
+    prove(root, "sweep", "sweep", &[crash::SMALL])
 }
 
-fn crash(root: &Path, wanted: &Crash) -> Result<()> {
-    let start = Instant::now();
-    // As they are now: others may go on working while this runs.
-    let inputs = evidence::inputs(root)?;
-    if !wanted.as_built {
-        compile::programs(root, Profile::Sweep)?;
-    }
-    e2e::programs(root, Profile::Sweep, e2e::Tools::Usual)?;
-    let mut orders = Vec::new();
-    for (flag, values) in
-        [("--workload", &wanted.workload), ("--operator", &wanted.operator), ("--case", &wanted.case)]
-    {
-        orders.extend(values.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
-    }
-    orders.extend(wanted.sample.iter().flat_map(|value| ["--sample".to_owned(), value.clone()]));
-    let count = if wanted.case.is_empty() { wanted.lanes.max(1) } else { 1 };
-    let of = |lane: usize| [&orders[..], &place(lane, count)[..]].concat();
-    let outcome = lanes(root, Profile::Sweep, (0..count).map(of).collect())?;
-    let report = report(&outcome);
-    print(&report, start.elapsed().as_secs());
-    if wanted.evidence {
-        evidence::write(root, wanted, inputs, &outcome.lines, &report)?;
-    }
-    outcome.judge().map(drop)
-}
-
-/// Which of its kind a lane is.
-fn place(lane: usize, lanes: usize) -> [String; 4] {
-    ["--lane".to_owned(), lane.to_string(), "--lanes".to_owned(), lanes.to_string()]
-}
-
-/// The first, middle and last write of each operator in an installation and in an upgrade, each struck at a place that
-/// the commit chooses; and some cases of the whole sweep again, chosen by the commit too.
-fn small(root: &Path) -> Result<usize> {
-    let start = Instant::now();
-    // What the other stages of CI have compiled already.
-    compile::programs(root, Profile::Dev)?;
-    e2e::programs(root, Profile::Dev, e2e::Tools::Usual)?;
-    let commit = shell::output(root, "git", &["rev-parse", "HEAD"])?;
-    let commit = commit.trim();
-    let again = evidence::chosen(&evidence::read(root)?, commit, AGAIN)?;
-    println!("of the sweep again, as {commit} chooses: {}", again.join(", "));
-    let small = format!("--workload install --workload upgrade --once --sample first-middle-last:{commit}");
-    let of = |lane: usize| {
-        let words = small.split(' ').map(str::to_owned);
-        words.chain(place(lane, SMALL_LANES)).collect()
-    };
-    let mut orders: Vec<Vec<String>> = (0..SMALL_LANES).map(of).collect();
-    let named = again.iter().flat_map(|case| ["--case".to_owned(), case.clone()]);
-    orders.push(named.chain(["--once".to_owned()]).collect());
-    let outcome = lanes(root, Profile::Dev, orders)?;
-    print(&report(&outcome), start.elapsed().as_secs());
-    let cases = outcome.judge()?;
-    // Three writes of three operators in two workloads; a case may be among both.
-    ensure!(cases >= 3 * 3 * 2, "only {cases} cases were run");
-    Ok(cases)
-}
-
-/// What all lanes told.
-#[derive(Default)]
-struct Told {
-    lines: Vec<Line>,
-    /// How many writes there are to strike, by `WORKLOAD/OPERATOR`.
-    plans: BTreeMap<String, usize>,
-    broken: Vec<String>,
-}
-
-impl Told {
-    /// How many cases there were. Fails if any did, and if a lane broke.
-    fn judge(&self) -> Result<usize> {
-        ensure!(self.broken.is_empty(), "{}", self.broken.join("\n"));
-        let cases = self.lines.iter().filter(|line| !line.case.ends_with("/undisturbed")).count();
-        ensure!(cases > 0, "no case was run");
-        let has_failed = |line: &&Line| !line.breaches.is_empty() || !(line.reached || line.optional);
-        let failures = self.lines.iter().filter(has_failed).count();
-        ensure!(
-            failures == 0,
-            "{failures} failures; each is replayed with: cargo xtask sweep crash --case ID"
-        );
-        Ok(cases)
-    }
-}
-
-/// Runs a lane for each of these orders, and waits for all.
-fn lanes(root: &Path, profile: Profile, orders: Vec<Vec<String>>) -> Result<Told> {
-    let folder = root.join(FOLDER);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).context("failed to clear the folder of the last sweep")?;
-    }
-    fs::create_dir_all(&folder)?;
-    let start = |(lane, orders): (usize, &Vec<String>)| start_lane(root, profile, &folder, lane + 1, orders);
-    let mut children = orders.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
-    let mut broken = Vec::new();
-    for (lane, child) in children.iter_mut().enumerate() {
-        let status = child.wait()?;
-        if !status.success() {
-            let lane = lane + 1;
-            broken.push(format!("lane {lane} ended with {status}: see {FOLDER}/lane-{lane}.log"));
-        }
-    }
-    let text = fs::read_to_string(folder.join("results.jsonl"))
-        .with_context(|| format!("no lane has told anything; {}", broken.join("\n")))?;
-    let lines = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("the results")?;
-    Ok(Told { lines, plans: plans(&folder)?, broken })
-}
-
-/// Reads the plans that the lanes have made.
-fn plans(folder: &Path) -> Result<BTreeMap<String, usize>> {
-    let mut plans = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(name) = name.strip_prefix("plan-").and_then(|name| name.strip_suffix(".json")) else {
-            continue;
-        };
-        let writes: Vec<String> = serde_json::from_slice(&fs::read(&path)?).context("a plan")?;
-        plans.insert(name.replacen('-', "/", 1), writes.len());
-    }
-    Ok(plans)
-}
-
-fn start_lane(root: &Path, profile: Profile, folder: &Path, lane: usize, orders: &[String]) -> Result<Child> {
-    let bed = folder.join(format!("lane-{lane}"));
-    fs::create_dir_all(&bed)?;
-    let mut command = Command::new(profile.program(root, "testbed")?);
-    command.args(["run", "--nodes", "3", "--control-plane", "0", "--dir"]).arg(bed).arg("--");
-    command.arg(profile.program(root, "sweep")?).arg("--folder").arg(folder).args(orders);
-    command.env("VDO_BIN", root.join(profile.folder()));
-    let log = fs::File::create(folder.join(format!("lane-{lane}.log")))?;
-    command.current_dir(root).env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stderr(log);
-    command.spawn().context("failed to start a lane")
-}
-
-/// What came of each workload and operator, by `WORKLOAD/OPERATOR`.
-type Report = BTreeMap<String, Row>;
-
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Row {
-    plans: usize,
-    /// How often the operator writes in the undisturbed run that made the plan.
-    writes: usize,
-    seconds: f64,
-    failures: Vec<Value>,
-    not_reached: Vec<String>,
-    /// Of a write that an undisturbed run does without, too.
-    optional: Vec<String>,
-}
-
-fn report(Told { lines, plans, .. }: &Told) -> Report {
-    let planned =
-        |(name, writes): (&String, &usize)| (name.clone(), Row { writes: *writes, ..Row::default() });
-    let mut report: Report = plans.iter().map(planned).collect();
-    for line in lines {
-        let mut parts = line.case.splitn(3, '/');
-        let (workload, operator) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let undisturbed = line.case.ends_with("/undisturbed");
-        if undisturbed && line.breaches.is_empty() {
-            continue;
-        }
-        let row = report
-            .entry(if undisturbed { line.case.clone() } else { format!("{workload}/{operator}") })
-            .or_default();
-        row.plans += 1;
-        row.seconds += line.seconds;
-        if !line.breaches.is_empty() {
-            row.failures.push(json!({"case": line.case, "breaches": line.breaches}));
-        } else if line.optional {
-            row.optional.push(line.case.clone());
-        } else if !line.reached {
-            row.not_reached.push(line.case.clone());
-        }
-    }
-    report
-}
-
-fn print(report: &Report, seconds: u64) {
-    println!(
-        "\n{:<34} {:>6} {:>9} {:>9} {:>12}",
-        "workload/operator", "plans", "seconds", "failures", "not reached"
-    );
-    for (name, row) in report {
-        let Row { plans, seconds, failures, not_reached, .. } = row;
-        println!("{name:<34} {plans:>6} {seconds:>9.0} {:>9} {:>12}", failures.len(), not_reached.len());
-    }
-    let (plans, failures) =
-        report.values().fold((0, 0), |sum, row| (sum.0 + row.plans, sum.1 + row.failures.len()));
-    println!("{plans} plans, {failures} failures, in {seconds} s");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(case: &str, breaches: usize, reached: bool) -> Line {
-        Line {
-            case: case.to_owned(),
-            seconds: 2.0,
-            reached,
-            optional: false,
-            breaches: vec![json!({}); breaches],
-            masked_percent: None,
-            leaves: None,
-        }
-    }
-
-    #[test]
-    fn each_workload_and_operator_has_a_row_and_a_failure_its_case() {
-        let lines = vec![
-            line("install/undisturbed", 0, true),
-            line("install/vdo-core/1/before", 0, true),
-            line("install/vdo-core/1/after", 2, true),
-            line("install/vdo-core/9/lost", 0, false),
-        ];
-        let report = report(&Told { lines, ..Told::default() });
-        assert_eq!(report.keys().collect::<Vec<_>>(), ["install/vdo-core"]);
-        let row = &report["install/vdo-core"];
-        assert_eq!((row.plans, row.failures.len(), row.not_reached.len()), (3, 1, 1));
-        assert_eq!(row.failures[0]["case"], "install/vdo-core/1/after");
-    }
-
-    #[test]
-    fn a_write_that_does_not_always_come_is_told_and_is_no_failure() {
-        let row = Line { optional: true, ..line("install/vdo-core/9/lost", 0, false) };
-        let report = report(&Told { lines: vec![row], ..Told::default() });
-        assert_eq!(report["install/vdo-core"].optional, ["install/vdo-core/9/lost"]);
-        assert_eq!(report["install/vdo-core"].not_reached.len(), 0);
-    }
-
-    #[test]
-    fn an_operator_that_writes_nothing_has_a_row_too() {
-        let plans = BTreeMap::from([("rotation/cpi-operator".to_owned(), 0)]);
-        let report = report(&Told { plans, ..Told::default() });
-        assert_eq!(report["rotation/cpi-operator"], Row::default());
-    }
-
-    #[test]
-    fn an_undisturbed_run_that_fails_is_a_failure() {
-        let report = report(&Told { lines: vec![line("drift/undisturbed", 1, true)], ..Told::default() });
-        assert_eq!(report["drift/undisturbed"].failures.len(), 1);
-    }
+/// The stage of CI that plants the faults which the commit chooses.
+pub fn mutants_stage(root: &Path) -> Result<()> {
+    mutants::again(root)?;
+    prove(root, "mutants", "sweep", &[mutants::SMALL])
 }

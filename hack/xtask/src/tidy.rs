@@ -15,10 +15,15 @@ const LONGEST: usize = 600;
 const ARROWS: &[(&str, &[&str])] = &[
     ("vdo-api", &[]),
     ("vdo-compat", &[]),
+    ("vdo-matrix", &["vdo-compat"]),
     ("vsphere-client", &[]),
+    ("vdo-fetch", &[]),
     ("vdo-plan", &["vdo-api", "vdo-compat"]),
     ("vdo-runtime", &["vdo-api", "vdo-compat", "vdo-plan"]),
-    ("vdo-core", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime", "vsphere-client"]),
+    (
+        "vdo-core",
+        &["vdo-api", "vdo-compat", "vdo-fetch", "vdo-matrix", "vdo-plan", "vdo-runtime", "vsphere-client"],
+    ),
     ("cpi-operator", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime"]),
     ("csi-operator", &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime"]),
     (
@@ -26,6 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "vdo-api",
             "vdo-compat",
+            "vdo-fetch",
+            "vdo-matrix",
             "vdo-plan",
             "vdo-runtime",
             "vdo-core",
@@ -39,7 +46,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("order-model", &["vdo-plan", "vdo-compat"]),
     (
         "generate",
-        &["vdo-api", "vdo-compat", "vdo-plan", "vdo-runtime", "vdo-core", "cpi-operator", "csi-operator"],
+        &[
+            "vdo-api",
+            "vdo-compat",
+            "vdo-matrix",
+            "vdo-plan",
+            "vdo-runtime",
+            "vdo-core",
+            "cpi-operator",
+            "csi-operator",
+        ],
     ),
     ("xtask", &[]),
 ];
@@ -48,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "crates/vdo-api/src/",
     "crates/vdo-compat/src/",
+    "crates/vdo-matrix/src/",
     "crates/vdo-plan/src/",
     "crates/cpi-operator/src/render/",
     "crates/cpi-operator/src/inputs",

@@ -1,176 +1,144 @@
-//! `docs/evidence/crash.json`: what the sweep found, and of which sources.
+//! What the evidence of every sweep has: of which sources it is, and how a commit chooses some of its cases.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::{Crash, Line, Report};
 use crate::shell;
 
-/// What the result depends on. Of the charts that is what the operators meet in a lane: the kinds, the rights and the drivers'
-/// namespaces. How their pods are made is no part of it, since no pod runs there.
-const INPUTS: [&str; 15] = [
-    "crates/vdo-api/src",
-    "crates/vdo-compat/src",
-    "crates/vdo-plan/src",
-    "crates/vsphere-client/src",
-    "crates/vdo-runtime/src",
-    "crates/vdo-core/src",
-    "crates/cpi-operator/src",
-    "crates/csi-operator/src",
-    "charts/vdo-crds/templates",
-    "charts/vdo-core/templates/rbac.yaml",
-    "charts/cpi-operator/templates/rbac.yaml",
-    "charts/csi-operator/templates/rbac.yaml",
-    "charts/vdo/templates/namespaces.yaml",
-    "e2e/src/sweep",
-    "hack/testbed/src/faultproxy",
-];
-const EVIDENCE: &str = "docs/evidence/crash.json";
-/// The rows of a whole sweep.
-const WORKLOADS: [&str; 6] = ["install", "upgrade", "rollback", "rotation", "drift", "teardown"];
-const OPERATORS: [&str; 3] = ["vdo-core", "cpi-operator", "csi-operator"];
-/// How the row of an undisturbed run ends; it has one only if it failed.
-const UNDISTURBED: &str = "/undisturbed";
-const PLACES: [&str; 3] = ["before", "after", "lost"];
+/// Hexadecimal digits that fit into a number.
+const DIGITS: usize = 16;
 
-/// The git trees of what a result depends on, and what of it is not committed.
-pub type Inputs = (Map<String, Value>, Vec<String>);
-
-/// The git trees of what the result depends on, and what of it is not committed.
-pub fn inputs(root: &Path) -> Result<Inputs> {
-    let mut trees = Map::new();
-    for input in INPUTS {
-        let tree = shell::output(root, "git", &["rev-parse", &format!("HEAD:{input}")])?;
-        trees.insert(input.to_owned(), tree.trim().into());
-    }
-    let mut status = vec!["status", "--porcelain", "--"];
-    status.extend(INPUTS);
-    let uncommitted: Vec<String> =
-        shell::output(root, "git", &status)?.lines().map(|line| line.trim().to_owned()).collect();
-    Ok((trees, uncommitted))
+/// The sources that a result depends on.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// The id of each: its git tree, or that of its programs.
+    pub trees: Map<String, Value>,
+    /// What of them is not committed.
+    pub uncommitted: Vec<String>,
 }
 
-/// Rows of earlier sweeps stay if nothing changed since that they depend on.
-pub fn write(
-    root: &Path,
-    wanted: &Crash,
-    (trees, uncommitted): Inputs,
-    lines: &[Line],
-    report: &Report,
-) -> Result<()> {
-    let path = root.join(EVIDENCE);
-    let earlier = if path.exists() { read(root)? } else { Value::Null };
-    let mut results = match &earlier["results"] {
-        Value::Object(rows) if earlier["trees"] == Value::Object(trees.clone()) => rows.clone(),
-        _ => Map::new(),
-    };
-    let named = if wanted.case.is_empty() { "all" } else { "named cases" };
-    let sample = wanted.sample.as_deref().unwrap_or(named);
-    if sample == "all" {
-        forget_undisturbed(&mut results, report);
+impl Inputs {
+    /// The files and folders as they are now, with their tests.
+    pub fn of(root: &Path, paths: &[&str]) -> Result<Self> {
+        Self::with(root, paths, |path| {
+            Ok(shell::output(root, "git", &["rev-parse", &format!("HEAD:{path}")])?.trim().to_owned())
+        })
     }
-    for (name, row) in report {
-        // A sample that found nothing says less than the whole sweep that is there.
-        if sample != "all"
-            && row.failures.is_empty()
-            && results.get(name).is_some_and(|row| row["sample"] == "all")
-        {
-            continue;
+
+    /// The same without the tests beside the code: what a program does in a bed does not depend on them.
+    pub fn of_programs(root: &Path, paths: &[&str]) -> Result<Self> {
+        Self::with(root, paths, |path| {
+            let files = shell::output(root, "git", &["ls-files", "-z", "--", path])?;
+            let mut programs = Vec::new();
+            for file in files.split('\0').filter(|file| !file.is_empty() && !is_test(file)) {
+                let content = fs::read(root.join(file)).with_context(|| file.to_owned())?;
+                let content = match String::from_utf8(content) {
+                    Ok(text) if file.ends_with(".rs") => without_tests(&text).as_bytes().to_vec(),
+                    Ok(text) => text.into_bytes(),
+                    Err(binary) => binary.into_bytes(),
+                };
+                programs.extend(format!("{file}\0{}\0", content.len()).bytes());
+                programs.extend(content);
+            }
+            ensure!(!programs.is_empty(), "{path} has no files");
+            hashed(root, &programs)
+        })
+    }
+
+    fn with(root: &Path, paths: &[&str], id: impl Fn(&str) -> Result<String>) -> Result<Self> {
+        let mut trees = Map::new();
+        for path in paths {
+            trees.insert((*path).to_owned(), id(path)?.into());
         }
-        let row = json!({
-            "sample": sample, "writes": row.writes, "plans": row.plans, "seconds": row.seconds.round(), "failures": row.failures,
-            "notReached": row.not_reached, "writeDidNotCome": row.optional});
-        results.insert(name.clone(), row);
+        let mut status = vec!["status", "--porcelain", "--"];
+        status.extend(paths);
+        let uncommitted =
+            shell::output(root, "git", &status)?.lines().map(|line| line.trim().to_owned()).collect();
+        Ok(Inputs { trees, uncommitted })
     }
-    let most = lines.iter().filter_map(|line| line.masked_percent).fold(0.0, f64::max);
-    let leaves = lines.iter().filter_map(|line| line.leaves).min();
-    let evidence = json!({
-        "trees": trees,
-        "uncommitted": uncommitted,
-        // Programs that were not built for it may be of other sources than these.
-        "builtForIt": !wanted.as_built,
-        "mask": {"mostPercentOfLeaves": (most * 100.0).round() / 100.0, "fewestLeaves": leaves},
-        "results": results,
-    });
+}
+
+/// Whether a file has nothing but tests.
+fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs")
+        || file.ends_with("_tests.rs")
+        || file.contains("/src/") && file.contains("/tests/")
+}
+
+/// What comes before the tests of a file, which are the last of it. If anything follows them, or if that cannot be told,
+/// it is the whole file.
+fn without_tests(text: &str) -> &str {
+    const TESTS: &str = "\n#[cfg(test)]\nmod tests {\n";
+    let Some((program, tests)) = text.split_once(TESTS) else { return text };
+    match tests.split_once("\n}\n") {
+        Some((_, "")) => program,
+        Some(_) | None => text,
+    }
+}
+
+/// The id that git gives to this content.
+fn hashed(root: &Path, content: &[u8]) -> Result<String> {
+    let mut git = Command::new("git")
+        .args(["hash-object", "--stdin"])
+        .current_dir(root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start git")?;
+    git.stdin.take().context("git takes no input")?.write_all(content)?;
+    let out = git.wait_with_output()?;
+    ensure!(out.status.success(), "`git hash-object` failed: {}", out.status);
+    Ok(String::from_utf8(out.stdout)?.trim().to_owned())
+}
+
+/// Reads the evidence in this file.
+pub fn read(root: &Path, file: &'static str) -> Result<Value> {
+    let text = fs::read(root.join(file)).context(file)?;
+    serde_json::from_slice(&text).context(file)
+}
+
+/// Writes the evidence into this file.
+pub fn write(root: &Path, file: &'static str, evidence: &Value) -> Result<()> {
+    let path = root.join(file);
     fs::create_dir_all(path.parent().context("a folder")?)?;
-    let mut text = serde_json::to_string_pretty(&evidence)?;
+    let mut text = serde_json::to_string_pretty(evidence)?;
     text.push('\n');
-    fs::write(&path, text).with_context(|| path.display().to_string())
+    fs::write(&path, text).context(file)
 }
 
-/// A workload that is swept again for every operator makes its undisturbed runs again; those that failed before count no
-/// more.
-fn forget_undisturbed(results: &mut Map<String, Value>, report: &Report) {
-    let is_whole =
-        |workload: &str| OPERATORS.iter().all(|it| report.contains_key(&format!("{workload}/{it}")));
-    for workload in WORKLOADS.into_iter().filter(|workload| is_whole(workload)) {
-        results.retain(|name, _| !(name.starts_with(workload) && name.ends_with(UNDISTURBED)));
-    }
-}
-
-/// The evidence of the last sweep.
-pub fn read(root: &Path) -> Result<Value> {
-    let text = fs::read(root.join(EVIDENCE)).context(EVIDENCE)?;
-    serde_json::from_slice(&text).context(EVIDENCE)
-}
-
-/// Fails unless every write was struck in every way, of these very sources, and nothing was wrong.
-pub fn check(root: &Path) -> Result<()> {
-    let missing = missing(&read(root)?, &inputs(root)?.0);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    bail!("{EVIDENCE} needs `cargo xtask sweep crash --evidence`:\n  {}", missing.join("\n  "))
-}
-
-/// What keeps the evidence from being one of a whole sweep of these trees.
-fn missing(evidence: &Value, trees: &Map<String, Value>) -> Vec<String> {
-    let is_other = |input: &str| evidence["trees"][input] != trees.get(input).cloned().unwrap_or_default();
-    let mut missing: Vec<String> = INPUTS
-        .into_iter()
-        .filter(|input| is_other(input))
-        .map(|input| format!("{input} has changed since"))
-        .collect();
+/// What keeps the evidence from being of these trees.
+pub fn outdated(evidence: &Value, trees: &Map<String, Value>) -> Vec<String> {
+    let is_other = |(input, tree): &(&String, &Value)| evidence["trees"][input.as_str()] != **tree;
+    let mut missing: Vec<String> =
+        trees.iter().filter(is_other).map(|(input, _)| format!("{input} has changed since")).collect();
     if evidence["uncommitted"].as_array().is_none_or(|all| !all.is_empty()) {
         missing.push("it was made of sources that were not committed".to_owned());
     }
-    if evidence["builtForIt"] != true {
-        missing.push("it was made with programs that were not built for it".to_owned());
-    }
-    for name in WORKLOADS.iter().flat_map(|it| OPERATORS.map(|operator| format!("{it}/{operator}"))) {
-        let row = &evidence["results"][&name];
-        if row["sample"] != "all" {
-            missing.push(format!("{name} was not swept as a whole"));
-        }
-        for fault in ["failures", "notReached"] {
-            if row[fault].as_array().is_none_or(|all| !all.is_empty()) {
-                missing.push(format!("{name} has {fault}"));
-            }
-        }
-    }
-    let rows = evidence["results"].as_object().into_iter().flatten();
-    let failed = rows.filter(|(name, _)| name.ends_with(UNDISTURBED));
-    missing.extend(failed.map(|(name, _)| format!("{name} has failures")));
     missing
 }
 
-/// So many cases of the sweep, chosen by the commit.
-pub fn chosen(evidence: &Value, commit: &str, count: usize) -> Result<Vec<String>> {
-    let rows = evidence["results"].as_object().context("the evidence has no results")?;
-    let mut cases = Vec::new();
-    for (name, row) in rows {
-        let writes = row["writes"].as_u64().with_context(|| format!("no count of writes in {name}"))?;
-        cases.extend((1..=writes).flat_map(|write| PLACES.map(|place| format!("{name}/{write}/{place}"))));
+/// Fails if anything is missing, and says how to get it.
+pub fn judge(file: &str, missing: &[String], remedy: &str) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
     }
+    bail!("{file} needs `{remedy}`:\n  {}", missing.join("\n  "))
+}
+
+/// So many cases, chosen by the commit.
+pub fn chosen(mut cases: Vec<String>, commit: &str, count: usize) -> Result<Vec<String>> {
     ensure!(cases.len() >= count, "the sweep has only {} cases", cases.len());
     let digits: Vec<char> = commit.chars().collect();
     // Each part of the commit takes one of those that are left.
     let mut taken = Vec::new();
     for part in digits.chunks(digits.len().div_ceil(count).max(1)).take(count) {
-        let number: String = part.iter().collect();
+        // As many of its last digits as a number has room for.
+        let number: String = part.iter().skip(part.len().saturating_sub(DIGITS)).collect();
         let number = u64::from_str_radix(&number, 16).with_context(|| format!("no commit: {commit}"))?;
         taken.push(cases.swap_remove((number % cases.len() as u64) as usize));
     }
@@ -178,72 +146,77 @@ pub fn chosen(evidence: &Value, commit: &str, count: usize) -> Result<Vec<String
     Ok(taken)
 }
 
+/// The commit that chooses.
+pub fn commit(root: &Path) -> Result<String> {
+    Ok(shell::output(root, "git", &["rev-parse", "HEAD"])?.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Row;
     use super::*;
-
-    fn trees() -> Map<String, Value> {
-        INPUTS.iter().map(|input| ((*input).to_owned(), json!("1234"))).collect()
-    }
-
-    fn whole() -> Value {
-        let row = json!({"sample": "all", "writes": 9, "failures": [], "notReached": []});
-        let names = WORKLOADS.iter().flat_map(|it| OPERATORS.map(|operator| format!("{it}/{operator}")));
-        let results: Map<String, Value> = names.map(|name| (name, row.clone())).collect();
-        json!({"trees": trees(), "uncommitted": [], "builtForIt": true, "results": results})
-    }
-
-    #[test]
-    fn the_evidence_of_a_whole_sweep_of_the_same_sources_is_enough() {
-        assert_eq!(missing(&whole(), &trees()), Vec::<String>::new());
-    }
-
-    #[test]
-    fn evidence_of_other_sources_or_of_a_part_is_not_enough() {
-        let faults: [(&str, Value); 6] = [
-            ("/trees/charts~1vdo-crds~1templates", json!("5678")),
-            ("/uncommitted", json!(["M charts/vdo-crds/templates/vdoconfigs.yaml"])),
-            ("/builtForIt", json!(false)),
-            ("/results/drift~1vdo-core/sample", json!("first-middle-last")),
-            ("/results/drift~1vdo-core/failures", json!([{"case": "drift/vdo-core/1/lost"}])),
-            ("/results/drift~1vdo-core/notReached", json!(["drift/vdo-core/2/lost"])),
-        ];
-        for (place, value) in faults {
-            let mut evidence = whole();
-            *evidence.pointer_mut(place).unwrap() = value;
-            assert_eq!(missing(&evidence, &trees()).len(), 1, "{place}");
-        }
-    }
-
-    #[test]
-    fn an_undisturbed_run_that_failed_counts_until_its_workload_is_swept_again_for_every_operator() {
-        let mut evidence = whole();
-        evidence["results"]["drift/undisturbed"] = json!({"sample": "all", "writes": 0, "failures": [{}]});
-        assert_eq!(missing(&evidence, &trees()), ["drift/undisturbed has failures"]);
-
-        let rows = |workload: &str, operators: &[&str]| -> Report {
-            operators.iter().map(|it| (format!("{workload}/{it}"), Row::default())).collect()
-        };
-        let Some(results) = evidence["results"].as_object_mut() else { panic!("no results") };
-        for (workload, operators) in [("drift", &OPERATORS[1..]), ("upgrade", &OPERATORS[..])] {
-            forget_undisturbed(results, &rows(workload, operators));
-            assert!(results.contains_key("drift/undisturbed"));
-        }
-        forget_undisturbed(results, &rows("drift", &OPERATORS));
-        assert_eq!(missing(&evidence, &trees()), Vec::<String>::new());
-    }
+    use serde_json::json;
 
     #[test]
     fn a_commit_chooses_the_same_cases_again_and_another_commit_others() {
-        let of = |commit: &str| chosen(&whole(), commit, 3).unwrap();
+        let cases = || (0..500).map(|case| case.to_string()).collect::<Vec<_>>();
+        let of = |commit: &str| chosen(cases(), commit, 3).unwrap();
         let commit = "b1074de9c1a2f0e3d4c5b6a7988776655443322f";
         let mut different = of(commit);
+        different.sort();
         different.dedup();
 
         assert_eq!(different.len(), 3);
         assert_eq!(of(commit), of(commit));
         assert_ne!(of(commit), of("c1074de9c1a2f0e3d4c5b6a7988776655443322f"));
-        assert!(chosen(&whole(), "ab", 3).is_err());
+        assert_eq!(chosen(cases(), commit, 1).unwrap().len(), 1);
+        assert!(chosen(cases(), "ab", 3).is_err());
+        assert!(chosen(vec!["one".to_owned()], commit, 3).is_err());
+    }
+
+    #[test]
+    fn tests_beside_the_code_are_no_part_of_a_program_and_all_else_is() {
+        let code = "fn a() {}\n";
+        let with = |rest: &str| format!("{code}\n#[cfg(test)]\nmod tests {{\n    fn b() {{}}\n}}\n{rest}");
+        assert_eq!(without_tests(code), code);
+        assert_eq!(without_tests(&with("")), code);
+        // Nothing that runs is lost.
+        for rest in ["fn c() {}\n", "\nmod d {\n}\n"] {
+            assert_eq!(without_tests(&with(rest)), with(rest));
+        }
+        for (file, expected) in [
+            ("crates/a/src/b/tests.rs", true),
+            ("crates/a/src/tests/b.rs", true),
+            ("e2e/src/sweep/oracle_tests.rs", true),
+            ("crates/a/src/b.rs", false),
+            ("crates/a/src/attests.rs", false),
+            ("e2e/tests/daytwo/hold.rs", false),
+            ("charts/a/templates/tests/b.yaml", false),
+        ] {
+            assert_eq!(is_test(file), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn another_program_has_another_id_and_another_test_has_not() {
+        let root = shell::root().unwrap();
+        let id = |path: &str| Inputs::of_programs(&root, &[path]).unwrap().trees[path].clone();
+        assert_eq!(id("hack/xtask/src"), id("hack/xtask/src"));
+        assert_ne!(id("hack/xtask/src"), id("hack/xtask/src/sweep"));
+        assert!(Inputs::of_programs(&root, &["no/such/folder"]).is_err());
+    }
+
+    #[test]
+    fn evidence_is_of_the_trees_that_it_names_and_of_nothing_uncommitted() {
+        let trees = || Map::from_iter([("a/src".to_owned(), json!("12")), ("b/src".to_owned(), json!("34"))]);
+        let of = |named: Value, uncommitted: Value| {
+            outdated(&json!({"trees": named, "uncommitted": uncommitted}), &trees())
+        };
+        assert_eq!(of(json!(trees()), json!([])), Vec::<String>::new());
+        assert_eq!(of(json!({"a/src": "12"}), json!([])), ["b/src has changed since"]);
+        assert_eq!(
+            of(json!(trees()), json!(["M a/src/lib.rs"])),
+            ["it was made of sources that were not committed"]
+        );
+        assert_eq!(outdated(&Value::Null, &trees()).len(), 3);
     }
 }
