@@ -2,159 +2,82 @@
 //! them, so that each test goes through a proxy on loopback, behind which the server stands under a name.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+#[path = "../../vdo-fetch/src/fetch/tests/server.rs"]
+#[allow(dead_code, reason = "hostile servers are vdo-fetch's own tests")]
+mod server;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SigningKey};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+mod asked;
+
+use std::process::Command;
+
+use asked::{Aside, Folder, Said, VDOCTL};
+use rcgen::{KeyPair, SigningKey};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use server::{Authority, Say, Server, VALID, answer};
 
 const HOST: &str = "matrix.example.com";
 const ADDRESS: &str = "https://matrix.example.com/m.json?token=hunter2";
 
-/// What is answered to a path: the bytes of a whole answer.
-type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
-
 /// A proxy, and the server that it connects to.
 struct Mirror {
-    proxy: SocketAddr,
-    folder: PathBuf,
-    /// The first line of each request, to the proxy and to the server.
-    asked: Arc<Mutex<Vec<String>>>,
-    _end: tokio::sync::oneshot::Sender<()>,
+    folder: Folder,
+    /// The proxy, then the server.
+    aside: Aside<[Server; 2]>,
 }
 
 impl Mirror {
-    /// `name` is that of its folder.
-    fn start(name: &str, answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Mirror {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        let (authority, tls) = certificates();
-        std::fs::write(folder.join("ca.pem"), authority).unwrap();
-        let (asked, answers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answers) as Answers);
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let (tell, told) = mpsc::channel();
-        let heard = asked.clone();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
-                let serve = async {
-                    while let Ok((tcp, _)) = listener.accept().await {
-                        tokio::spawn(talk(tcp, acceptor.clone(), answers.clone(), heard.clone()));
-                    }
-                };
-                tokio::select! { () = serve => {}, _ = ended => {} }
-            });
+    /// `name` is that of its folder; the script answers a path.
+    fn start(name: &str, script: impl Fn(&str) -> Say + Send + Sync + 'static) -> Mirror {
+        let folder = Folder::new(name);
+        let authority = Authority::new();
+        folder.file("ca.pem", &authority.pem());
+        let aside = Aside::start(async move || {
+            let of_head = move |head: &str| script(head.split(' ').nth(1).unwrap());
+            let server = Server::start(authority.server(&[HOST], VALID), of_head).await;
+            [Server::proxy(server.at, |_| None).await, server]
         });
-        Mirror { proxy: told.recv().unwrap(), folder, asked, _end: end }
+        Mirror { folder, aside }
+    }
+
+    fn proxy(&self) -> String {
+        self.aside.servers[0].at.to_string()
     }
 
     /// With this document at the address, and nothing else.
     fn with(name: &str, document: &Value) -> Mirror {
         let document = document.to_string();
         Mirror::start(name, move |path| match path {
-            "/m.json?token=hunter2" => answer("200 OK", "", document.as_bytes()),
-            _ => answer("404 Not Found", "", b""),
+            "/m.json?token=hunter2" => answer(200, "", document.as_bytes()),
+            _ => answer(404, "", b""),
         })
-    }
-
-    fn file(&self, name: &str, content: &[u8]) -> String {
-        let path = self.folder.join(name);
-        std::fs::write(&path, content).unwrap();
-        path.display().to_string()
     }
 
     /// Asks the program, which knows the proxy and trusts the authority.
     fn ask(&self, words: &[&str]) -> Said {
-        let authority = self.folder.join("ca.pem").display().to_string();
+        let authority = self.folder.0.join("ca.pem").display().to_string();
         self.ask_alone(&[words, &["--ca-bundle", &authority]].concat())
     }
 
     fn ask_alone(&self, words: &[&str]) -> Said {
-        said(command(words).env("HTTPS_PROXY", format!("http://{}", self.proxy)))
+        said(command(words).env("HTTPS_PROXY", format!("http://{}", self.proxy())))
     }
 
+    /// The first line of each request, those to the proxy first.
     fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        let heads = self.aside.servers.iter().flat_map(Server::heads);
+        heads.map(|head| head.lines().next().unwrap().to_owned()).collect()
     }
-}
-
-impl Drop for Mirror {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// The certificate of an authority, and TLS of a server that it vouches for.
-fn certificates() -> (String, ServerConfig) {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec![HOST.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    (authority.pem(), tls)
-}
-
-async fn talk(mut tcp: TcpStream, acceptor: TlsAcceptor, answers: Answers, asked: Arc<Mutex<Vec<String>>>) {
-    let Some(connect) = receive(&mut tcp).await else { return };
-    asked.lock().unwrap().push(connect);
-    tcp.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
-    let Ok(mut tls) = acceptor.accept(tcp).await else { return };
-    let Some(line) = receive(&mut tls).await else { return };
-    let answer = answers(line.split(' ').nth(1).unwrap());
-    asked.lock().unwrap().push(line);
-    let _ = tls.write_all(&answer).await;
-    let _ = tls.shutdown().await;
-}
-
-/// The first line of a request; nothing if the client is gone.
-async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        bytes.push(stream.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(bytes).unwrap().lines().next().unwrap().to_owned())
-}
-
-fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
-    [head.as_bytes(), body].concat()
 }
 
 fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vdoctl"));
-    command.args(words).env_clear().env("HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    let mut command = asked::command(VDOCTL);
+    command.args(words);
     command
 }
 
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
+/// What it said, and no token.
 fn said(command: &mut Command) -> Said {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let said = Said { code: status.code(), out: text(stdout), err: text(stderr) };
+    let said = asked::said(command);
     assert!(!said.out.contains("hunter2") && !said.err.contains("hunter2"), "{}{}", said.out, said.err);
     said
 }
@@ -243,12 +166,12 @@ fn an_address_that_an_operator_would_refuse_is_refused_in_its_words_and_nobody_i
 #[test]
 fn a_server_that_does_not_bring_the_document_is_told_with_what_to_do() {
     let mirror = Mirror::start("hostile", |path| match path {
-        "/elsewhere" => answer("302 Found", "Location: https://store.example.net/m?hunter2\r\n", b""),
-        "/loop" => answer("302 Found", "Location: /loop\r\n", b""),
-        "/large" => answer("200 OK", "", &vec![b' '; 1_000_001]),
-        "/packed" => answer("200 OK", "Content-Encoding: gzip\r\n", b"x"),
-        "/other" => answer("200 OK", "", b"\xff\xfe"),
-        _ => answer("404 Not Found", "", b""),
+        "/elsewhere" => answer(302, "Location: https://store.example.net/m?hunter2\r\n", b""),
+        "/loop" => answer(302, "Location: /loop\r\n", b""),
+        "/large" => answer(200, "", &vec![b' '; 1_000_001]),
+        "/packed" => answer(200, "Content-Encoding: gzip\r\n", b"x"),
+        "/other" => answer(200, "", b"\xff\xfe"),
+        _ => answer(404, "", b""),
     });
     for (path, words) in [
         ("elsewhere", "redirects to another server, store.example.net:443"),
@@ -269,7 +192,7 @@ fn a_server_that_does_not_bring_the_document_is_told_with_what_to_do() {
     let before = mirror.asked().len();
     let direct = said(
         command(&["matrix", "lint", "https://matrix.invalid/m"])
-            .env("HTTPS_PROXY", mirror.proxy.to_string())
+            .env("HTTPS_PROXY", mirror.proxy())
             .env("NO_PROXY", ".example.com,matrix.invalid"),
     );
     assert!(direct.code == Some(2) && direct.err.contains("failed to resolve"), "{}", direct.err);
@@ -283,19 +206,19 @@ fn a_pin_and_a_signature_are_checked_at_an_address_and_of_a_file() {
     let signature = pair.sign(&document).unwrap();
     let (served, its_signature) = (document.clone(), signature.clone());
     let mirror = Mirror::start("trust", move |path| match path {
-        "/signed" | "/alone" => answer("200 OK", "", &served),
-        "/signed.sig" => answer("200 OK", "", &its_signature),
-        "/forged" => answer("200 OK", "", &[&served[..], b" "].concat()),
-        "/forged.sig" => answer("200 OK", "", &its_signature),
-        _ => answer("404 Not Found", "", b""),
+        "/signed" | "/alone" => answer(200, "", &served),
+        "/signed.sig" => answer(200, "", &its_signature),
+        "/forged" => answer(200, "", &[&served[..], b" "].concat()),
+        "/forged.sig" => answer(200, "", &its_signature),
+        _ => answer(404, "", b""),
     });
-    let key = mirror.file("key.pub", pair.public_key_pem().as_bytes());
-    let other = mirror.file("other.pub", KeyPair::generate().unwrap().public_key_pem().as_bytes());
-    let file = mirror.file("m.json", &document);
-    mirror.file("m.json.sig", &signature);
-    let forged = mirror.file("forged.json", b"{}");
-    mirror.file("forged.json.sig", &signature);
-    let unsigned = mirror.file("unsigned.json", &document);
+    let key = mirror.folder.file("key.pub", pair.public_key_pem().as_bytes());
+    let other = mirror.folder.file("other.pub", KeyPair::generate().unwrap().public_key_pem().as_bytes());
+    let file = mirror.folder.file("m.json", &document);
+    mirror.folder.file("m.json.sig", &signature);
+    let forged = mirror.folder.file("forged.json", b"{}");
+    mirror.folder.file("forged.json.sig", &signature);
+    let unsigned = mirror.folder.file("unsigned.json", &document);
     let digest = vdo_fetch::Pin::of(&document).to_string();
     let at = |path: &str| format!("https://{HOST}/{path}");
     for (matrix, trust, words) in [

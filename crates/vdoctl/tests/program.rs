@@ -4,93 +4,41 @@
 #[path = "../../vdo-runtime/tests/support/mod.rs"]
 mod support;
 
-use std::ffi::OsStr;
+mod asked;
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use asked::{Aside, Folder, Said, VDOCTL, command, said};
 use serde_json::{Value, json};
 use support::{Api, Listening, Reply};
 
-const VDOCTL: &str = env!("CARGO_BIN_EXE_vdoctl");
 const NAMESPACE: &str = "vmware-system-vdo";
 const CONFIG: &str = "/apis/vdo.vmware.com/v1alpha1/namespaces/vmware-system-vdo/vdoconfigs/vdo";
 
-/// An API server on a thread of its own, since a test waits for programs.
+/// An API server beside the test.
 struct Server {
     api: Api,
     address: String,
-    _end: tokio::sync::oneshot::Sender<()>,
+    _listening: Aside<Listening>,
 }
 
 impl Server {
     fn start(api: Api) -> Server {
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
         let served = api.clone();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listening = Listening::start(&served).await;
-                tell.send(listening.address).unwrap();
-                let _ = ended.await;
-            });
-        });
-        let address = format!("http://{}", told.recv().unwrap());
-        Server { api, address, _end: end }
+        let listening = Aside::start(async move || Listening::start(&served).await);
+        let address = format!("http://{}", listening.servers.address);
+        Server { api, address, _listening: listening }
     }
 }
 
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    /// A file with this text.
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
-
-    /// The program under another name.
-    fn link(&self, name: &str) -> PathBuf {
-        let path = self.0.join(name);
-        symlink(VDOCTL, &path).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Without the cluster, the colours and the size of whoever runs the test.
-fn command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().env("HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
-    command
-}
-
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn said(command: &mut Command) -> Said {
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+/// The program under another name.
+fn link(folder: &Folder, name: &str) -> PathBuf {
+    let path = folder.0.join(name);
+    symlink(VDOCTL, &path).unwrap();
+    path
 }
 
 fn vdoctl(words: &[&str]) -> Said {
@@ -299,7 +247,7 @@ fn an_answer_is_waited_for_as_long_as_was_asked() {
 #[test]
 fn kubectl_finds_it_as_a_plug_in_that_speaks_of_itself_as_kubectl_vdo() {
     let folder = Folder::new("plugin");
-    let plugin = folder.link("kubectl-vdo");
+    let plugin = link(&folder, "kubectl-vdo");
     let help = said(command(&plugin).arg("--help"));
     assert!(
         help.code == Some(0) && help.out.contains("Usage: kubectl vdo [OPTIONS] <COMMAND>"),
@@ -331,7 +279,7 @@ fn kubectl_finds_it_as_a_plug_in_that_speaks_of_itself_as_kubectl_vdo() {
     let status = said(command(&plugin).args(["status", "--server", &server.address]));
     assert!(status.out.ends_with("`kubectl vdo nodes`\n"), "{}", status.out);
 
-    let completion = folder.link("kubectl_complete-vdo");
+    let completion = link(&folder, "kubectl_complete-vdo");
     let offered = said(command(&completion).args(["sta"]));
     let line = "status\tSays how the drivers of a cluster are, and what to do next. Exit code 0: ready; 1: not ready\n:4\n";
     assert_eq!((offered.code, offered.out.as_str()), (Some(0), line));

@@ -4,12 +4,13 @@
 #[path = "../../../vdo-runtime/tests/support/mod.rs"]
 mod support;
 
+#[path = "../asked/mod.rs"]
+mod asked;
 mod bed;
 #[path = "../page/mod.rs"]
 mod page;
 
-use std::process::{Command, Stdio};
-
+use asked::{Said, VDOCTL, command, said};
 use bed::{Bed, DAEMON_SET, PASSWORD, USER};
 use serde_json::{Value, json};
 use support::Listening;
@@ -306,12 +307,10 @@ async fn colours_change_nothing_but_colours() {
 /// The program against the bed: its exit code, and both of its streams.
 async fn program(bed: &Bed, more: &[&str]) -> (Option<i32>, String, String) {
     let server = Listening::start(&bed.api).await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vdoctl"));
-    command.env_clear().env("HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    let mut command = command(VDOCTL);
     command.args(["plan", "--server", &format!("http://{}", server.address)]).args(more);
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    let Said { code, out, err } = tokio::task::spawn_blocking(move || said(&mut command)).await.unwrap();
+    (code, out, err)
 }
 
 #[tokio::test]
