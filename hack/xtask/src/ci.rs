@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::compile::Profile;
-use crate::logged::Logged;
+use crate::logged::{self, Logged};
 use crate::{claims, demo, e2e, fuzz, sweep, tidy, unit};
 
 /// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
@@ -90,11 +90,10 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         let names: Vec<&str> = STAGES.iter().map(|stage| stage.name).collect();
         bail!("there is no such stage; there are {}", names.join(", "));
     }
-    let logs = root.join("target/ci");
+    let logs = root.join(logged::FOLDER);
     if only.is_none() && logs.exists() {
         fs::remove_dir_all(&logs).context("cannot clear the logs of the last run")?;
     }
-    fs::create_dir_all(&logs)?;
     let begin = Instant::now();
     let mut taken: Vec<Taken> = Vec::new();
     for stage in STAGES.iter().filter(|stage| only.is_none_or(|name| name == stage.name)) {

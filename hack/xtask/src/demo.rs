@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::compile::{self, Profile};
-use crate::logged::Logged;
+use crate::logged::{self, Logged};
 use crate::{e2e, shell};
 
 /// A demo that finds everything built takes less, by its own measure.
@@ -59,7 +59,7 @@ pub fn stage(root: &Path) -> Result<()> {
     // KEEP=1 of whoever runs CI would leave a bed behind.
     Logged { tests: Some("demo"), ..Logged::new(root, "demo") }
         .run("env", &["-u", "KEEP", "cargo", "xtask", "demo"])?;
-    let path = root.join("target/ci/demo.log");
+    let path = logged::file(root, "demo")?;
     let took = judge(&fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;
     println!("CPI was Ready, then CSI, in {took} s.\n{PROOF}");
     let mut log = fs::OpenOptions::new().append(true).open(&path)?;

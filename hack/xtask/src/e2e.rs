@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::compile::{self, Profile};
 use crate::lanes::side_by_side;
-use crate::logged::Logged;
+use crate::logged::{self, Logged};
 use crate::sweep::stories;
 use crate::{claims, shell};
 
@@ -26,8 +26,13 @@ pub enum Layer {
     Longest,
 }
 
-/// Where the output of each story is kept.
-const LOGS: &str = "target/ci";
+impl Layer {
+    /// Whether CI does not tell it each time.
+    fn is_long(self) -> bool {
+        matches!(self, Layer::Long | Layer::Longest)
+    }
+}
+
 /// Beds at once: most of a story is waiting.
 const LANES: usize = 4;
 
@@ -49,8 +54,14 @@ const fn story(target: (&'static str, &'static str), layer: Layer, nodes: &'stat
     Story { target, layer, nodes, oldest: false, beds: 1 }
 }
 
-/// The longest of a layer come first, so that none is left over at the end.
+/// The long ones and the longest of a layer come first, so that none is left over at the end.
 const STORIES: &[Story] = &[
+    story(("e2e", "quiet"), Layer::Longest, "3"),
+    story(("e2e", "mishaps"), Layer::Longest, "3"),
+    story(("e2e", "canary"), Layer::Longest, "3"),
+    story(("e2e", "rollback"), Layer::Longest, "3"),
+    story(("e2e", "daytwo"), Layer::Long, "3"),
+    story(("e2e", "nodes"), Layer::Long, "3"),
     story(("e2e", "render"), Layer::Api, "0"),
     story(("e2e", "replicas"), Layer::Api, "0"),
     story(("e2e", "admission"), Layer::Api, "0"),
@@ -67,17 +78,11 @@ const STORIES: &[Story] = &[
     Story { oldest: true, ..story(("e2e", "oldest"), Layer::Full, "3") },
     story(("e2e", "password"), Layer::Full, "3"),
     story(("testbed", "bed_proof"), Layer::Full, "5"),
-    story(("e2e", "daytwo"), Layer::Long, "3"),
-    story(("e2e", "canary"), Layer::Longest, "3"),
-    story(("e2e", "quiet"), Layer::Longest, "3"),
-    story(("e2e", "mishaps"), Layer::Longest, "3"),
-    story(("e2e", "rollback"), Layer::Longest, "3"),
-    story(("e2e", "nodes"), Layer::Long, "3"),
 ];
 
 /// The names of the stories that CI does not tell each time.
 pub fn long() -> Vec<&'static str> {
-    names(|layer| matches!(layer, Layer::Long | Layer::Longest))
+    names(Layer::is_long)
 }
 
 /// The names of those of which CI tells one.
@@ -127,7 +132,7 @@ fn passed(root: &Path, story: &Story, binaries: &BTreeMap<String, PathBuf>) -> R
     let name = story.target.1;
     let binary = story.binary(binaries)?;
     let list = shell::output(root, binary, &["--list", "--format", "terse"])?;
-    let passed = claims::passed(&root.join(LOGS))?;
+    let passed = claims::passed(&root.join(logged::FOLDER))?;
     let tests: Vec<String> = tests_of(&list).map(str::to_owned).collect();
     for test in &tests {
         ensure!(passed.contains(&format!("{name}::{test}")), "{name}::{test} did not run and pass");
@@ -145,17 +150,11 @@ fn prepare(
     root: &Path,
     wanted: impl Fn(&Story) -> bool,
 ) -> Result<(Vec<Part<'static>>, BTreeMap<String, PathBuf>)> {
-    let mut chosen: Vec<&'static Story> = STORIES.iter().filter(|story| wanted(story)).collect();
+    let chosen: Vec<&'static Story> = STORIES.iter().filter(|story| wanted(story)).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = STORIES.iter().map(|story| story.target.1).collect();
         bail!("there is no such story; there are {}", names.join(", "));
     }
-    chosen.sort_by_key(|story| match story.layer {
-        Layer::Longest => 0,
-        Layer::Long => 1,
-        Layer::Api | Layer::Full => 2,
-    });
-    std::fs::create_dir_all(root.join(LOGS))?;
     let names: Vec<&str> = chosen.iter().map(|story| story.target.1).collect();
     let binaries = compile::tests(root, &names)?;
     programs(root, Profile::Dev, Tools::All)?;
@@ -226,8 +225,8 @@ fn share(list: &str, beds: usize, bed: usize) -> Result<Vec<&str>> {
 
 /// Builds everything that the stories of CI run, so that their time is their own.
 pub fn build(root: &Path) -> Result<()> {
-    let (long, again) = (long(), stories::again(root)?);
-    let stories = STORIES.iter().filter(|story| !long.contains(&story.target.1) || story.target.1 == again);
+    let again = stories::again(root)?;
+    let stories = STORIES.iter().filter(|story| !story.layer.is_long() || story.target.1 == again);
     compile::tests(root, &stories.map(|story| story.target.1).collect::<Vec<_>>())?;
     programs(root, Profile::Dev, Tools::All).map(drop)
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::lanes::side_by_side;
-use crate::logged::{Logged, prove};
+use crate::logged::{self, Logged, prove};
 use crate::shell;
 
 const MANIFEST: &str = "fuzz/Cargo.toml";
@@ -56,7 +56,6 @@ pub fn run(root: &Path, wanted: &Fuzz) -> Result<()> {
     let named = |(target, _): &&(&str, &str)| wanted.target.as_deref().is_none_or(|name| name == *target);
     let targets: Vec<&str> = TARGETS.iter().filter(named).map(|(target, _)| *target).collect();
     ensure!(!targets.is_empty(), "there is no such target; there are {}", TARGETS.map(|it| it.0).join(", "));
-    fs::create_dir_all(root.join("target/ci"))?;
     let folder = build(root)?;
     all(root, &Programs { folder, found: KEPT }, &targets, wanted.seconds)
 }
@@ -139,7 +138,7 @@ fn one(root: &Path, programs: &Programs, target: &str, seconds: u64) -> Result<(
         .with_context(|| {
             format!("what `{target}` failed with is in {crashes}*; run it with that file alone")
         })?;
-    let log = root.join(format!("target/ci/{log}.log"));
+    let log = logged::file(root, &log)?;
     let said = fs::read_to_string(&log).with_context(|| log.display().to_string())?;
     let seeds = fs::read_dir(root.join(&corpus)).with_context(|| corpus.clone())?.count();
     judge(&said, seeds).with_context(|| log.display().to_string())

@@ -2,15 +2,25 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+/// Where outputs are kept.
+pub const FOLDER: &str = "target/ci";
+
+/// The file of a log, in the folder of all.
+pub fn file(root: &Path, log: &str) -> Result<PathBuf> {
+    let folder = root.join(FOLDER);
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder.join(format!("{log}.log")))
+}
+
 /// How the output of a program is kept.
 pub struct Logged<'a> {
     pub root: &'a Path,
-    /// The name of the log in `target/ci`.
+    /// The name of the log.
     pub log: &'a str,
     /// The test binary that the program runs, if cargo does not name it.
     pub tests: Option<&'a str>,
@@ -28,7 +38,7 @@ impl<'a> Logged<'a> {
 
     /// Runs a program, and fails as it does.
     pub fn run(&self, program: &str, args: &[&str]) -> Result<()> {
-        let path = self.root.join("target/ci").join(format!("{}.log", self.log));
+        let path = file(self.root, self.log)?;
         let mut log = fs::File::create(&path).with_context(|| path.display().to_string())?;
         if let Some(binary) = self.tests {
             // As cargo prints it.
@@ -67,7 +77,7 @@ impl<'a> Logged<'a> {
 pub fn prove(root: &Path, log: &str, binary: &str, tests: &[&str]) -> Result<()> {
     let lines: String = tests.iter().map(|test| format!("test {test} ... ok\n")).collect();
     print!("{lines}");
-    let path = root.join(format!("target/ci/{log}.log"));
+    let path = file(root, log)?;
     fs::write(&path, format!("     Running {log} ({binary})\n{lines}"))
         .with_context(|| path.display().to_string())
 }
@@ -95,7 +105,6 @@ mod tests {
     #[test]
     fn a_failed_program_is_quoted() {
         let folder = std::env::temp_dir().join(format!("logged-{}", std::process::id()));
-        fs::create_dir_all(folder.join("target/ci")).unwrap();
         let why = Logged::new(&folder, "failing").run("sh", &["-c", "echo why; exit 3"]);
         fs::remove_dir_all(&folder).unwrap();
         let why = why.unwrap_err().to_string();

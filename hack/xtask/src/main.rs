@@ -66,7 +66,7 @@ enum Task {
     /// Checks that every promise of `docs/claims.toml` was proven by a test that ran and passed.
     Claims {
         /// The folder with the logs of the test runs.
-        #[arg(long, default_value = "target/ci")]
+        #[arg(long, default_value = logged::FOLDER)]
         logs: std::path::PathBuf,
     },
     /// The test bed: `build`, `run`, `up`, `exec`, `down`.

@@ -131,7 +131,7 @@ pub fn judge(file: &str, missing: &[String], remedy: &str) -> Result<()> {
 }
 
 /// So many cases, chosen by the commit.
-pub fn chosen(mut cases: Vec<String>, commit: &str, count: usize) -> Result<Vec<String>> {
+pub fn chosen<T>(mut cases: Vec<T>, commit: &str, count: usize) -> Result<Vec<T>> {
     ensure!(cases.len() >= count, "the sweep has only {} cases", cases.len());
     let digits: Vec<char> = commit.chars().collect();
     // Each part of the commit takes one of those that are left.
