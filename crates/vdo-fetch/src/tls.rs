@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
+use vdo_peer::CertificateFault;
 
 use crate::error::peer_text;
 
@@ -96,20 +97,15 @@ impl Distrust {
     pub(crate) fn from_tls(error: &rustls::Error) -> Self {
         match error {
             // An authority that was made anew under its old name has another key.
-            rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => Self::UnknownAuthority,
-            rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => Self::NameMismatch,
-            rustls::Error::InvalidCertificate(
-                CertificateError::Expired | CertificateError::ExpiredContext { .. },
-            ) => Self::Expired,
-            rustls::Error::InvalidCertificate(
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-            ) => Self::NotYetValid,
+            rustls::Error::InvalidCertificate(CertificateError::BadSignature) => Self::UnknownAuthority,
             rustls::Error::InvalidMessage(_) => Self::NotTls,
-            other => Self::Other(peer_text(&other.to_string())),
+            other => match CertificateFault::of(other) {
+                Some(CertificateFault::UnknownIssuer) => Self::UnknownAuthority,
+                Some(CertificateFault::NameMismatch) => Self::NameMismatch,
+                Some(CertificateFault::Expired) => Self::Expired,
+                Some(CertificateFault::NotYetValid) => Self::NotYetValid,
+                None => Self::Other(peer_text(&other.to_string())),
+            },
         }
     }
 }

@@ -224,43 +224,7 @@ impl Error {
 /// How much of a peer's text is kept.
 const SHOWN_CHARS: usize = 256;
 
-/// A peer's text, fit for a log line or a condition: bounded, on one line, without control characters.
+/// A peer's text as a message shows it.
 pub(crate) fn peer_text(text: &str) -> String {
-    let mut shown = String::new();
-    let mut blank = true;
-    for (taken, c) in text.chars().enumerate() {
-        if taken == SHOWN_CHARS {
-            shown.push('…');
-            break;
-        }
-        if c.is_whitespace() || c.is_control() || reorders(c) {
-            if !blank {
-                shown.push(' ');
-            }
-            blank = true;
-        } else {
-            shown.push(c);
-            blank = false;
-        }
-    }
-    shown.truncate(shown.trim_end().len());
-    shown
-}
-
-/// Characters that make a line read differently from what it says.
-fn reorders(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peers_text_is_bounded_and_on_one_line() {
-        assert_eq!(peer_text("  a\r\n\tb\u{1b}[31m\u{202e}c\0 "), "a b [31m c");
-        let long = peer_text(&"é".repeat(10_000));
-        assert_eq!(long.chars().count(), SHOWN_CHARS + 1);
-        assert!(long.ends_with('…'));
-    }
+    vdo_peer::one_line(text, SHOWN_CHARS)
 }

@@ -12,6 +12,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
+use vdo_peer::CertificateFault;
 
 use crate::certificate::{Presented, sha1, sha256};
 use crate::error::peer_text;
@@ -283,18 +284,12 @@ fn member(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Re
 }
 
 fn distrust(error: rustls::Error) -> Distrust {
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Distrust::UnknownIssuer,
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => Distrust::NameMismatch,
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => Distrust::Expired,
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        ) => Distrust::NotYetValid,
-        other => Distrust::Unacceptable(peer_text(&other.to_string())),
+    match CertificateFault::of(&error) {
+        Some(CertificateFault::UnknownIssuer) => Distrust::UnknownIssuer,
+        Some(CertificateFault::NameMismatch) => Distrust::NameMismatch,
+        Some(CertificateFault::Expired) => Distrust::Expired,
+        Some(CertificateFault::NotYetValid) => Distrust::NotYetValid,
+        None => Distrust::Unacceptable(peer_text(&error.to_string())),
     }
 }
 

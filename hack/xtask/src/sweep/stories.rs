@@ -15,7 +15,7 @@ use crate::sweep::evidence::{self, Inputs, commit, read};
 
 /// What every story depends on: the programs, how they are installed, and the bed. What the bench and the crash sweep have of
 /// their own is no part of it.
-const INPUTS: [&str; 21] = [
+const INPUTS: [&str; 22] = [
     "charts",
     "crates/cpi-operator/src",
     "crates/csi-operator/src",
@@ -24,6 +24,7 @@ const INPUTS: [&str; 21] = [
     "crates/vdo-core/src",
     "crates/vdo-fetch/src",
     "crates/vdo-matrix/src",
+    "crates/vdo-peer/src",
     "crates/vdo-plan/src",
     "crates/vdo-runtime/src",
     "crates/vdoctl/src",

@@ -10,11 +10,12 @@ use crate::sweep::evidence::{self, Inputs, read};
 
 /// What the result depends on. Of the charts that is what the operators meet in a lane: the kinds, the rights and the drivers'
 /// namespaces. How their pods are made is no part of it, since no pod runs there.
-const INPUTS: [&str; 17] = [
+const INPUTS: [&str; 18] = [
     "crates/vdo-api/src",
     "crates/vdo-compat/src",
     "crates/vdo-fetch/src",
     "crates/vdo-matrix/src",
+    "crates/vdo-peer/src",
     "crates/vdo-plan/src",
     "crates/vsphere-client/src",
     "crates/vdo-runtime/src",
