@@ -33,7 +33,7 @@ use crate::configs::Ahead;
 use crate::metrics::CoreMetrics;
 use crate::observe::{ServerVersion, Watched, decoded, observe_configs};
 use crate::order::choose::{Answer, Question, Wish, answer, before_the_next_kubernetes};
-use crate::order::matrix::{Standing, Wanted};
+use crate::order::matrix::{Parsed, Standing, Wanted};
 use crate::order::nodes::{Inventory, Joined, join};
 use crate::order::{Part, gates, matrix, sum};
 use crate::sources::fetch::Fetching;
@@ -76,6 +76,7 @@ struct State {
     strangers: BTreeMap<String, Monotonic>,
     words: Words,
     fetching: Fetching,
+    parsed: Parsed,
     standing: Standing,
 }
 
@@ -103,6 +104,7 @@ pub async fn operate(args: Args) -> Result<Ending, String> {
         strangers: BTreeMap::new(),
         words,
         fetching: Fetching::new(fetcher, &operator.wake, &context.args.shared.namespace, context.args.pace()),
+        parsed: Parsed::default(),
         standing: Standing::default(),
     });
     let pass = async |_| pass(&context, &mut state.borrow_mut()).await;
@@ -330,7 +332,10 @@ async fn sum_up(
     let wanted = matrix::wanted(&ctx.watched.sources(&ctx.args.shared.namespace));
     let place = wanted.as_ref().ok().and_then(Wanted::place);
     let mut soon = state.fetching.follow(&ctx.cluster, place).await;
-    let mut matrix = wanted.and_then(|wanted| matrix::choose(&wanted, |place| state.fetching.matrix(place)));
+    let mut matrix = wanted.and_then(|wanted| {
+        let parse = |content: &str| state.parsed.matrix(content);
+        matrix::choose(&wanted, parse, |place| state.fetching.matrix(place))
+    });
     if let Ok(chosen) = &mut matrix {
         let left = state.standing.steady(chosen, ctx.args.pace().settle, monotonic());
         soon = soon.into_iter().chain(left).min();

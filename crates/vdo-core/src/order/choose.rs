@@ -318,7 +318,7 @@ mod tests {
             [row("3.8.0", r#"{"min": "8.0"}"#), row("3.7.0", r#"{"min": "7.0", "max": "7.0"}"#)].join(",");
         let text = format!(r#"{{"schemaVersion": 1, "rows": [{rows}]}}"#);
         let matrix = vdo_matrix::parse(vdo_compat::Source::ConfigMap, &text).unwrap().matrix;
-        Ok(matrix::Chosen { matrix, ..matrix::built_in() })
+        Ok(matrix::Chosen { matrix: matrix.into(), ..matrix::built_in() })
     }
 
     /// `hosts` as read from `server`, if anybody looked.

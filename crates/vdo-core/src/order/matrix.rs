@@ -3,11 +3,12 @@
 //! [`wanted`] says which source that is, [`choose`] gives its rows.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use vdo_api::CompatibilityConfigSpec;
 use vdo_api::status::MatrixRef;
-use vdo_compat::{Driver, Matrix, Movement, Source, builtin};
+use vdo_compat::{Matrix, Movement, Source, builtin};
 use vdo_fetch::{Address, Pin, PublicKey, TrustError, verify};
 use vdo_plan::{Finding, Reading};
 use vdo_runtime::clock::Monotonic;
@@ -22,6 +23,8 @@ const PUBLIC_KEY: &str = "versionConfigPublicKey";
 const AUTO_UPGRADE: &str = "auto-upgrade";
 /// How to go on without a source.
 const OR_BUILT_IN: &str = "correct it, or delete it to use the built-in matrix";
+
+static BUILT_IN: LazyLock<Arc<Matrix>> = LazyLock::new(|| Arc::new(builtin::matrix().clone()));
 
 /// Everything that may name a matrix.
 pub struct Sources<'a> {
@@ -91,7 +94,7 @@ pub fn check(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// Its rows.
-    pub matrix: Matrix,
+    pub matrix: Arc<Matrix>,
     /// Whether it was read twice, with time between: only then something installed may move because of it.
     pub is_settled: bool,
     /// Why it could not be read anew, if it could not.
@@ -102,7 +105,7 @@ pub struct Fetched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// Its rows.
-    pub matrix: Matrix,
+    pub matrix: Arc<Matrix>,
     /// What it is called in status.
     pub reference: MatrixRef,
     /// Whether something installed may move by itself.
@@ -113,11 +116,7 @@ pub struct Chosen {
 
 /// Whether vCenters are asked what their ESXi hosts run: only if some row says something of them.
 pub fn hosts_asked(matrix: &Matrix) -> HostVersions {
-    if [Driver::Cpi, Driver::Csi].into_iter().any(|driver| matrix.bounds_esxi(driver)) {
-        HostVersions::Read
-    } else {
-        HostVersions::Skip
-    }
+    if matrix.rows.iter().any(|row| row.esxi.is_some()) { HostVersions::Read } else { HostVersions::Skip }
 }
 
 /// Which source counts, or why none does.
@@ -125,9 +124,10 @@ pub fn wanted(sources: &Sources<'_>) -> Result<Wanted, Finding> {
     let unreadable = |what: &str, why: &str| {
         Finding::hold(&reasons::MATRIX_INVALID, format!("{what} cannot be read: {why}"))
     };
+    let none = BTreeMap::new();
     let maps = match &sources.config_maps {
-        Reading::Present(maps) => maps.clone(),
-        Reading::Absent => BTreeMap::new(),
+        Reading::Present(maps) => maps,
+        Reading::Absent => &none,
         Reading::Unreadable(why) => return Err(unreadable("the ConfigMaps with a matrix", why)),
     };
     let objects = match &sources.objects {
@@ -243,15 +243,20 @@ fn movement_of(name: &str, map: &BTreeMap<String, String>) -> Result<Movement, F
     }
 }
 
-/// The rows of the source that counts. `fetched` is what came from its address, if it has one.
+/// The rows of the source that counts. `parse` reads its text, if they are in one, and `fetched` is what came from its
+/// address, if it has one.
 pub fn choose(
     wanted: &Wanted,
+    parse: impl FnOnce(&str) -> Result<Arc<Matrix>, vdo_matrix::Error>,
     fetched: impl FnOnce(&Place) -> Result<Fetched, Finding>,
 ) -> Result<Chosen, Finding> {
     let (mut movement, mut stale) = (wanted.movement, None);
     let matrix = match &wanted.origin {
-        Origin::BuiltIn => builtin::matrix().clone(),
-        Origin::Content(content) => parsed(&wanted.source, content)?,
+        Origin::BuiltIn => BUILT_IN.clone(),
+        Origin::Content(content) => parse(content).map_err(|error| {
+            let message = format!("{CONTENT} of {}: {error}; {OR_BUILT_IN}", wanted.source);
+            Finding::hold(&reasons::MATRIX_INVALID, message)
+        })?,
         Origin::Place(place) => {
             let fetched = fetched(place)?;
             if !fetched.is_settled {
@@ -265,12 +270,22 @@ pub fn choose(
     Ok(Chosen { matrix, reference, movement, stale })
 }
 
-fn parsed(source: &str, content: &str) -> Result<Matrix, Finding> {
-    let parsed = vdo_matrix::parse(Source::ConfigMap, content);
-    let parsed = parsed.map_err(|error| {
-        Finding::hold(&reasons::MATRIX_INVALID, format!("{CONTENT} of {source}: {error}; {OR_BUILT_IN}"))
-    })?;
-    Ok(parsed.matrix)
+/// The text that was parsed last, and what came of it: most passes see the same one.
+#[derive(Debug, Default)]
+pub struct Parsed(Option<(String, Result<Arc<Matrix>, vdo_matrix::Error>)>);
+
+impl Parsed {
+    /// The matrix in a text of a ConfigMap.
+    pub fn matrix(&mut self, content: &str) -> Result<Arc<Matrix>, vdo_matrix::Error> {
+        match &self.0 {
+            Some((seen, parsed)) if seen == content => parsed.clone(),
+            Some(_) | None => {
+                let parsed = vdo_matrix::parse(Source::ConfigMap, content).map(|it| Arc::new(it.matrix));
+                self.0 = Some((content.to_owned(), parsed.clone()));
+                parsed
+            }
+        }
+    }
 }
 
 impl Wanted {
@@ -308,7 +323,7 @@ impl Standing {
 
 /// The matrix of this build.
 pub fn built_in() -> Chosen {
-    let matrix = builtin::matrix().clone();
+    let matrix = BUILT_IN.clone();
     let reference = MatrixRef { source: Source::BuiltIn.name().to_owned(), digest: matrix.digest.clone() };
     Chosen { matrix, reference, movement: Movement::Stay, stale: None }
 }
@@ -336,12 +351,12 @@ mod tests {
     }
 
     fn fetched(is_settled: bool) -> Fetched {
-        let matrix = vdo_matrix::parse(Source::Url, GOOD).unwrap().matrix;
+        let matrix = vdo_matrix::parse(Source::Url, GOOD).unwrap().matrix.into();
         Fetched { matrix, is_settled, stale: None }
     }
 
     fn chosen(sources: &Sources<'_>) -> Result<Chosen, Finding> {
-        choose(&wanted(sources)?, |_| Ok(fetched(true)))
+        choose(&wanted(sources)?, |content| Parsed::default().matrix(content), |_| Ok(fetched(true)))
     }
 
     #[test]
@@ -406,11 +421,30 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_parsed_when_it_changes_and_only_then() {
+        let mut parsed = Parsed::default();
+        let first = parsed.matrix(GOOD).unwrap();
+        assert!(Arc::ptr_eq(&first, &parsed.matrix(GOOD).unwrap()));
+        let why = parsed.matrix("{").unwrap_err();
+        assert_eq!(parsed.matrix("{").unwrap_err(), why);
+        let again = parsed.matrix(GOOD).unwrap();
+        assert!(again == first && !Arc::ptr_eq(&again, &first), "one text is kept");
+    }
+
+    #[test]
+    fn the_built_in_matrix_is_shared() {
+        let passes = [(); 2].map(|()| chosen(&sources(&[], &[])).unwrap().matrix);
+        assert!(Arc::ptr_eq(&passes[0], &passes[1]));
+    }
+
+    #[test]
     fn what_was_fetched_once_moves_nothing() {
         let name = MATRIX_CONFIG_MAPS[0];
         let wanted = wanted(&sources(&[(name, &[(URL, ADDRESS), (AUTO_UPGRADE, "latest")])], &[])).unwrap();
         for (is_settled, movement) in [(false, Movement::Stay), (true, Movement::Latest)] {
-            assert_eq!(choose(&wanted, |_| Ok(fetched(is_settled))).unwrap().movement, movement);
+            let parse = |_: &str| unreachable!("its rows are at an address");
+            let chosen = choose(&wanted, parse, |_| Ok(fetched(is_settled))).unwrap();
+            assert_eq!(chosen.movement, movement);
         }
     }
 
@@ -419,7 +453,7 @@ mod tests {
         let settle = Duration::from_secs(120);
         let eager = |digest: &str| {
             let matrix = Matrix { digest: digest.to_owned(), ..builtin::matrix().clone() };
-            Chosen { matrix, movement: Movement::Latest, ..built_in() }
+            Chosen { matrix: matrix.into(), movement: Movement::Latest, ..built_in() }
         };
         let (mut standing, begin) = (Standing::default(), vdo_runtime::clock::monotonic());
         let mut at = |seconds: u64, digest: &str| {

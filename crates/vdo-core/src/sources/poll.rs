@@ -1,5 +1,6 @@
 //! When a matrix is fetched, and what came of it. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -54,7 +55,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Good {
     copy: Copy,
-    matrix: Matrix,
+    matrix: Arc<Matrix>,
     /// When this process read it first; none for one that was kept by another.
     read: Option<Monotonic>,
 }
@@ -206,9 +207,9 @@ impl Good {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Matrix, String> {
+fn read(bytes: &[u8]) -> Result<Arc<Matrix>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
-    Ok(vdo_matrix::parse(Source::Url, text).map_err(|error| error.to_string())?.matrix)
+    Ok(vdo_matrix::parse(Source::Url, text).map_err(|error| error.to_string())?.matrix.into())
 }
 
 fn fault(place: &Place, error: &FetchError) -> Finding {
