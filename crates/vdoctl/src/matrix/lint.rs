@@ -1,7 +1,6 @@
 //! What is wrong with a matrix, for people and for programs. Pure, but for [`manifests`].
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -10,6 +9,7 @@ use vdo_compat::Matrix;
 use vdo_matrix::lint::{Linted, Manifest, Manifests};
 use vdo_matrix::{Finding, Level};
 
+use crate::input;
 use crate::look::{Look, Mark};
 use crate::page::Page;
 
@@ -57,9 +57,7 @@ pub fn manifests(matrix: &Matrix, folder: &Path) -> Result<Manifests> {
     for path in matrix.rows.iter().flat_map(|row| &row.deployment_path) {
         let Some(file) = place(path, folder) else { continue };
         let name = file.display().to_string();
-        let length = fs::metadata(&file).with_context(|| name.clone())?.len();
-        anyhow::ensure!(length <= LONGEST, "{name} is longer than {LONGEST} bytes");
-        let bytes = fs::read(&file).with_context(|| format!("cannot read {name}"))?;
+        let bytes = input::bytes(&file, LONGEST).with_context(|| format!("cannot read {name}"))?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         found.insert(path.clone(), Manifest { file: name, text });
     }
@@ -125,6 +123,8 @@ pub fn draw(verdict: &Verdict, look: Look) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use vdo_matrix::lint::lint;
 
     use super::*;
@@ -172,6 +172,18 @@ mod tests {
                 .to_string()
                 .ends_with("that the matrix names")
         );
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_manifest_that_is_too_long_is_named() {
+        let folder = std::env::temp_dir().join(format!("vdoctl-lint-long-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::File::create(folder.join("x.yaml")).unwrap().set_len(LONGEST + 1).unwrap();
+        let matrix = lint(TEXT, &Manifests::new(), None).matrix.unwrap();
+        let said = format!("{:#}", manifests(&matrix, &folder).unwrap_err());
+        let name = folder.join("x.yaml").display().to_string();
+        assert_eq!(said, format!("cannot read {name}: it is longer than 4194304 bytes"));
         fs::remove_dir_all(folder).unwrap();
     }
 }
