@@ -5,7 +5,7 @@
 //! with the place of the fault. [`write()`] is the way back, [`schema()`] the form for editors. [`lint()`]
 //! tells what is wrong with a matrix that can be read, with the line of each [`Finding`]; [`rule`] is the
 //! catalogue of what it looks for, which the docs and `vdoctl` print, and [`known`] the facts that a rule
-//! judges by.
+//! judges by. [`objects()`] reads the manifests that a matrix names.
 //!
 //! **Invariant:** nothing here performs I/O or reads a clock. A text of any length and any content is read or
 //! refused within a bounded time and memory, and the same text gives the same answer.
@@ -17,6 +17,7 @@ mod error;
 pub mod known;
 mod legacy;
 pub mod lint;
+mod objects;
 mod parse;
 pub mod places;
 mod pointer;
@@ -29,6 +30,7 @@ pub use document::{
 };
 pub use error::{Error, Fault};
 pub use lint::{Finding, Linted, lint};
+pub use objects::objects;
 pub use parse::{Form, Note, Parsed, Remark, parse};
 pub use places::Position;
 pub use rule::{Level, Rule};

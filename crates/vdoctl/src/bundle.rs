@@ -28,15 +28,11 @@ pub struct Bundle {
 impl Bundle {
     /// Reads a text of one or more documents; a `List` counts as its items.
     pub fn read(text: &str) -> Result<Bundle> {
-        let mut documents = Vec::new();
-        for document in yaml::read(text)? {
-            flatten(document, &mut documents);
-        }
         let mut configs = Vec::new();
         let (mut vcenters, mut secrets, mut config_maps) = (Vec::new(), Vec::new(), Vec::new());
         let mut unused = Vec::new();
         let ours = format!("{GROUP}/{VERSION}");
-        for (at, document) in documents.into_iter().enumerate() {
+        for (at, document) in yaml::read(text)?.into_iter().enumerate() {
             let word = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             let (version, kind) = (word("/apiVersion").to_owned(), word("/kind").to_owned());
             let what = format!("{kind} {}", word("/metadata/name"));
@@ -95,19 +91,6 @@ impl Bundle {
     ) -> bool {
         metadata.name.as_deref() == Some(name)
             && metadata.namespace.as_deref().unwrap_or(&self.namespace) == namespace
-    }
-}
-
-fn flatten(mut document: Value, into: &mut Vec<Value>) {
-    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-    match document.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) if is_list => items.into_iter().for_each(|item| flatten(item, into)),
-        items => {
-            if let Some(items) = items {
-                document["items"] = items;
-            }
-            into.push(document);
-        }
     }
 }
 

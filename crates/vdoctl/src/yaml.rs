@@ -4,20 +4,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The documents of a text. Numbers like `0644` are octal, as they are for kubectl. An error names a place and
-/// shows nothing of the text, which may hold a password.
+/// The objects of a text, as [`vdo_matrix::objects`] reads them.
 pub fn read(text: &str) -> Result<Vec<Value>> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: 64,
-            max_documents: 1024,
-            max_nodes: 250_000,
-            max_total_scalar_bytes: 16 * 1024 * 1024,
-        },
-        legacy_octal_numbers: true,
-        with_snippet: false,
-    };
-    serde_saphyr::from_multiple_with_options(text, options).context("this is not the YAML of objects")
+    vdo_matrix::objects(text, 250_000, 16 * 1024 * 1024).context("this is not the YAML of objects")
 }
 
 /// A value as one document. A string that a reader could take for something else is quoted.

@@ -5,6 +5,7 @@ use vdo_compat::Row;
 
 use super::images::judge;
 use super::{Manifest, Manifests, Notes, placeholder, rows_of};
+use crate::objects::objects;
 use crate::parse::Parsed;
 use crate::places::Position;
 use crate::rule::Rule;
@@ -64,30 +65,11 @@ pub(super) fn look(parsed: &Parsed, manifests: &Manifests, notes: &mut Notes) {
     }
 }
 
-/// The objects of a manifest; those of a list one by one.
 fn read(text: &str) -> Result<Vec<Value>, (String, Option<Position>)> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: 64,
-            max_documents: 1024,
-            max_nodes: 200_000,
-            max_total_scalar_bytes: 8 * 1024 * 1024,
-        },
-        legacy_octal_numbers: true,
-        with_snippet: false,
-    };
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|fault| {
+    let mut objects = objects(text, 200_000, 8 * 1024 * 1024).map_err(|fault| {
         let place = fault.location().map(|it| Position::of(&it));
         (fault.to_string(), place)
     })?;
-    let mut objects = Vec::new();
-    for mut document in documents {
-        if let Some(Value::Array(items)) = document.get_mut("items") {
-            objects.append(items);
-        } else {
-            objects.push(document);
-        }
-    }
     objects.retain(|object| !object.is_null());
     if objects.iter().any(|object| !object.is_object()) {
         return Err(("it holds something that is no object".to_owned(), None));
