@@ -4,8 +4,8 @@
 
 use std::fmt::Write;
 
+use crate::answer::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
 use crate::matrix::{Driver, Row};
-use crate::select::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
 use crate::upgrade::{Advice, Prospect};
 
 /// How many rows a message names; the rest is counted.

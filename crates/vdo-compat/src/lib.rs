@@ -10,7 +10,9 @@
 #![deny(missing_docs, clippy::wildcard_enum_match_arm)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 pub mod builtin;
+mod cluster;
 pub mod explain;
 mod matrix;
 mod range;
@@ -18,13 +20,12 @@ mod select;
 pub mod upgrade;
 mod version;
 
+pub use answer::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
+pub use cluster::{Cluster, Vcenter};
 pub use matrix::{
     Bound, Bounds, Caution, Channel, Driver, Evidence, Grade, Marks, Matrix, Rendering, Row, Source,
     short_digest,
 };
 pub use range::{End, Line, Place, Range};
-pub use select::{
-    Chosen, ChosenBy, Cluster, Downgrade, Misfit, Movement, NoMatch, Outside, Pin, Request, Selection,
-    Vcenter, WayOut, Why, misfit, outside_of_recommended, select,
-};
+pub use select::{Downgrade, Movement, Pin, Request, misfit, outside_of_recommended, select};
 pub use version::{KubernetesVersion, Maturity, Release, Version, VersionError, VsphereVersion};

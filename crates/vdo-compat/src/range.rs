@@ -1,5 +1,6 @@
 //! Ranges of versions: both ends inclusive, each end a line or open.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,23 +34,12 @@ impl<V: Version> Line<V> {
 
     /// Is the version in this line?
     pub fn holds(&self, version: &V) -> bool {
-        self.cut(version) == self.first.numbers()
+        self.compare(version) == Ordering::Equal
     }
 
-    /// The numbers of the version that this line looks at; the others count as 0.
-    fn cut(&self, version: &V) -> [u32; 4] {
-        let mut numbers = version.numbers();
-        numbers[self.width..].fill(0);
-        numbers
-    }
-
-    /// Does the whole line lie before the version?
-    fn before(&self, version: &V) -> bool {
-        self.first.numbers() < self.cut(version)
-    }
-
-    fn after(&self, version: &V) -> bool {
-        self.first.numbers() > self.cut(version)
+    /// Where the line lies, seen from the version. Only the numbers that were written down count.
+    fn compare(&self, version: &V) -> Ordering {
+        self.first.numbers()[..self.width].cmp(&version.numbers()[..self.width])
     }
 
     /// How far the version is from this line. Only for telling near from far: a major counts for more than any
@@ -59,7 +49,9 @@ impl<V: Version> Line<V> {
             let capped = |number: u32, most: u64| u64::from(number).min(most);
             capped(major, 1_000_000) * 1_000_000 + capped(minor, 999) * 1_000 + capped(patch, 999)
         };
-        weigh(self.first.numbers()).abs_diff(weigh(self.cut(version)))
+        let mut numbers = version.numbers();
+        numbers[self.width..].fill(0);
+        weigh(self.first.numbers()).abs_diff(weigh(numbers))
     }
 }
 
@@ -146,7 +138,7 @@ impl<V: Version> Range<V> {
     /// Does the lower end lie above the upper one, so that no version can fit?
     pub fn is_inverted(&self) -> bool {
         match (self.from, self.to) {
-            (End::At(from), End::At(to)) => to.before(&from.first),
+            (End::At(from), End::At(to)) => to.compare(&from.first) == Ordering::Less,
             (End::Open, End::At(_) | End::Open) | (End::At(_), End::Open) => false,
         }
     }
@@ -154,8 +146,8 @@ impl<V: Version> Range<V> {
     /// Where the version lies.
     pub fn place(&self, version: &V) -> Place<V> {
         match (self.from, self.to) {
-            (End::At(from), _) if from.after(version) => Place::Below(from),
-            (_, End::At(to)) if to.before(version) => Place::Above(to),
+            (End::At(from), _) if from.compare(version) == Ordering::Greater => Place::Below(from),
+            (_, End::At(to)) if to.compare(version) == Ordering::Less => Place::Above(to),
             (End::Open | End::At(_), End::Open | End::At(_)) => Place::Within,
         }
     }

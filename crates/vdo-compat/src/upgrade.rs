@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
+use crate::answer::{Misfit, Outside};
+use crate::cluster::{Cluster, Survey};
 use crate::matrix::{Channel, Driver, Matrix, Row};
 use crate::select::{
-    Cluster, Misfit, Movement, Outside, Request, choose, in_order, misfit_of_installed, obstacles,
-    outside_of_recommended, unrecommended,
+    Movement, Request, choose, may_install, misfit_of_installed, outside_of_recommended, unrecommended,
 };
 use crate::version::Release;
 
@@ -53,18 +54,18 @@ pub fn prospect(
     (now, next): (&Cluster, &Cluster),
     channel: Channel,
 ) -> Prospect {
-    let (now, next) = (&in_order(now), &in_order(next));
+    let (now, next) = (&Survey::of(now), &Survey::of(next));
     let request =
         Request { installed: Some(installed), movement: Movement::Latest, channel, ..Request::default() };
-    let fits = |row: &Row, cluster: &Cluster| obstacles(row, cluster, &request).next().is_none();
-    let made_for = |row: &Row, cluster: &Cluster| fits(row, cluster) && unrecommended(row, cluster) == (0, 0);
+    let fits = |row: &Row, survey: &Survey| may_install(row, survey, &request);
+    let made_for = |row: &Row, survey: &Survey| fits(row, survey) && unrecommended(row, survey) == (0, 0);
     let bridge = matrix.rows_of(driver).filter(|row| fits(row, now) && fits(row, next)).max_by_key(|row| {
         let outside = (unrecommended(row, next), unrecommended(row, now));
-        (Reverse(outside), row.release == installed, row.release)
+        (Reverse(outside), row.release)
     });
     let then = choose(matrix, driver, next, &request);
     let refused = misfit_of_installed(matrix, driver, installed, next);
-    let outside = matrix.row(driver, installed).and_then(|row| outside_of_recommended(row, next));
+    let outside = matrix.row(driver, installed).and_then(|row| outside_of_recommended(row, &next.cluster));
     let newer = |row: &&Row| row.release > installed;
     let advice = match (refused, outside, bridge, then) {
         (None, None, _, then) => Advice::Go { then: then.filter(newer).map(|row| row.release) },

@@ -207,9 +207,8 @@ impl Version for VsphereVersion {
     fn read(text: &str) -> Result<(Self, usize), VersionError> {
         let refused = || VersionError::new(Self::EXPECTED, text);
         let (mut numbers, mut width, rest) = split(text).ok_or_else(refused)?;
-        // Words may follow ("GA", "build-24022515"). A `.` leads to no number we could read, and a bare `+` means
-        // "or newer", which is a range.
-        if rest.starts_with('.') || rest == "+" {
+        // Words may follow ("GA", "build-24022515"). A bare `+` means "or newer", which is a range.
+        if rest == "+" {
             return Err(refused());
         }
         if width <= 3
@@ -298,8 +297,8 @@ fn split(text: &str) -> Option<([u32; 4], usize, &str)> {
         width += 1;
         rest = &rest[digits..];
         match rest.strip_prefix('.') {
-            Some(next) if next.starts_with(|c: char| c.is_ascii_digit()) => rest = next,
-            Some(_) | None => return Some((numbers, width, rest)),
+            Some(next) => rest = next,
+            None => return Some((numbers, width, rest)),
         }
     }
 }

@@ -9,7 +9,7 @@ mod large;
 /// Allocations of a choice, however many rows there are.
 const CHOSEN: u64 = 32;
 /// Allocations for each row that is refused: it is kept with why, in words that are its own.
-const REFUSED: u64 = 10;
+const REFUSED: u64 = 2;
 
 #[test]
 fn a_choice_allocates_a_few_times_and_a_refusal_a_few_times_for_each_row() {

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::{CSI, matrix, renders};
+use crate::answer::Selection;
+use crate::cluster::{Cluster, Vcenter};
 use crate::matrix::{Bounds, Driver, Grade, Row, Source};
-use crate::select::{Cluster, Request, Selection, Vcenter, select};
+use crate::select::{Request, select};
 use crate::version::{KubernetesVersion, Release, Version, VsphereVersion};
 
 fn chosen(driver: Driver, kubernetes: &str, vsphere: &str) -> Option<String> {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::builtin;
+use crate::cluster::Cluster;
 use crate::matrix::{Channel, Driver, Matrix};
 use crate::select::tests::{cluster, made_for, matrix, row};
-use crate::select::{Cluster, Movement, Request, select};
+use crate::select::{Movement, Request, select};
 
 fn said(matrix: &Matrix, here: &Cluster, request: Request) -> String {
     selection(&select(matrix, Driver::Csi, here, &request))

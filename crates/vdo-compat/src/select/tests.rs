@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::builtin;
+use crate::cluster::Vcenter;
 use crate::matrix::{Bound, Caution, Evidence, Grade, Marks, Source};
+use crate::version::{KubernetesVersion, VsphereVersion};
 
 fn stated<V: Version>((from, to): (&str, &str)) -> Bound<V> {
     let range = Range::between(from.parse().unwrap(), to.parse().unwrap());

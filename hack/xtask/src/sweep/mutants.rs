@@ -22,7 +22,9 @@ pub use self::evidence::check;
 
 const PACKAGE: &str = "vdo-compat";
 /// Ranges, selection, the advice that is made of them, and the order of versions.
-const FILES: [&str; 4] = [
+const FILES: [&str; 6] = [
+    "crates/vdo-compat/src/answer.rs",
+    "crates/vdo-compat/src/cluster.rs",
     "crates/vdo-compat/src/range.rs",
     "crates/vdo-compat/src/select.rs",
     "crates/vdo-compat/src/upgrade.rs",
