@@ -71,6 +71,34 @@ pub const CHURN: &[Figure] = &[
     Figure { name: "churnResidentMiB", title: "Resident memory of the largest operator", unit: "MiB" },
 ];
 
+/// The figures of the compatibility matrix, which criterion measures without a cluster.
+pub const CHOICE: &[Figure] = &[
+    Figure {
+        name: "chooseFirstMicroseconds",
+        title: "The first release, of 200 rows for 5 vCenters with 4 versions of hosts each",
+        unit: "µs",
+    },
+    Figure {
+        name: "chooseNewerMicroseconds",
+        title: "A newer release than the installed one, of these",
+        unit: "µs",
+    },
+    Figure { name: "refuseMicroseconds", title: "That none of these fits, and why", unit: "µs" },
+    Figure { name: "parseJsonMicroseconds", title: "Reading the built-in matrix as JSON", unit: "µs" },
+    Figure { name: "parseYamlMicroseconds", title: "Reading the built-in matrix as YAML", unit: "µs" },
+];
+
+/// What criterion measured, as `cargo xtask bench --choice` leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The commit that was measured.
+    pub commit: String,
+    /// The day.
+    pub day: String,
+    /// The figures by name.
+    pub figures: BTreeMap<String, f64>,
+}
+
 /// What was measured at one number of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::budgets::{Budgets, Step};
-use super::{CHURN, Figure, INSTALL, Measured};
+use super::{CHOICE, CHURN, Choice, Figure, INSTALL, Measured};
 use crate::plot::{Axis, Panel, draw};
 use crate::prometheus::Series;
 
@@ -18,6 +18,8 @@ pub const NODES: [usize; 3] = [100, 1000, 5000];
 const ORIGINAL: &str = "original.json";
 /// The sizes of the images.
 pub const IMAGES: &str = "images.json";
+/// What a choice costs.
+const CHOICES: &str = "choice.json";
 const PAGE: &str = "performance.md";
 const DRAWING: &str = "growth.svg";
 
@@ -50,9 +52,9 @@ fn made(docs: &Path) -> Result<(String, String)> {
     let original = fs::read(folder.join(ORIGINAL)).context(ORIGINAL)?;
     let all = read_measured(&folder)?;
     let original: ByNodes = serde_json::from_slice(&original)?;
-    let images = read_images(&folder)?;
+    let (images, choice) = (read_images(&folder)?, read_choice(&folder)?);
     let budgets = Budgets::read(&folder)?;
-    Ok((page(&all, &original, &images, &budgets)?, drawing(&all, &original, &budgets)?))
+    Ok((page(&all, &original, &images, &choice, &budgets)?, drawing(&all, &original, &budgets)?))
 }
 
 /// What was measured, the smallest number of nodes first.
@@ -66,10 +68,17 @@ fn read_images(folder: &Path) -> Result<BTreeMap<String, u64>> {
     serde_json::from_slice(&text).context(IMAGES)
 }
 
+/// What a choice costs.
+fn read_choice(folder: &Path) -> Result<Choice> {
+    let text = fs::read(folder.join(CHOICES)).context(CHOICES)?;
+    serde_json::from_slice(&text).context(CHOICES)
+}
+
 fn page(
     all: &[Measured],
     original: &ByNodes,
     images: &BTreeMap<String, u64>,
+    choice: &Choice,
     budgets: &Budgets,
 ) -> Result<String> {
     let mut text = String::from(
@@ -109,6 +118,7 @@ fn page(
              for ten in the story `quiet`.\n\n![How each figure grows with the nodes](bench/growth.svg)\n\n";
     text += &churn(all, budgets)?;
     text += &sizes(images, budgets)?;
+    text += &choices(choice, budgets)?;
     let (first, rest) = all.split_first().context("nothing was measured")?;
     let _ = write!(text, "## When\n\n{} nodes on {} at commit {}", first.nodes, first.day, first.commit);
     for of in rest {
@@ -151,6 +161,20 @@ fn sizes(images: &BTreeMap<String, u64>, budgets: &Budgets) -> Result<String> {
         let _ = writeln!(text, "| {name} | {:.1} |", megabytes(*bytes));
     }
     text.push('\n');
+    Ok(text)
+}
+
+fn choices(choice: &Choice, budgets: &Budgets) -> Result<String> {
+    let mut text = String::from(
+        "## The compatibility matrix\n\nOne core, no cluster, medians of criterion (`cargo xtask \
+         bench --choice`).\n\n| Figure | Budget | Measured |\n|---|---|---|\n",
+    );
+    for figure in CHOICE {
+        let value = choice.figures.get(figure.name).with_context(|| format!("no {}", figure.name))?;
+        let _ =
+            writeln!(text, "| {} | {} | {} |", figure.title, budget(budgets, figure)?, shown(*value, figure));
+    }
+    let _ = writeln!(text, "\nOn {} at commit {}.\n", choice.day, choice.commit);
     Ok(text)
 }
 
@@ -239,7 +263,8 @@ mod tests {
 
     /// A budget of one for each figure, and of two calls from 5,000 nodes on.
     fn ones() -> Budgets {
-        let names = INSTALL.iter().chain(CHURN).map(|figure| figure.name).chain(["imageMB"]);
+        let figures = INSTALL.iter().chain(CHURN).chain(CHOICE);
+        let names = figures.map(|figure| figure.name).chain(["imageMB"]);
         let mut budgets: serde_json::Map<String, serde_json::Value> =
             names.map(|name| (name.to_owned(), json!(1.0))).collect();
         let steps = json!([{"fromNodes": 0, "most": 1.0}, {"fromNodes": 5000, "most": 2.0}]);
@@ -251,7 +276,7 @@ mod tests {
     fn every_figure_has_a_budget() {
         let budgets = Budgets::read(&checkout("docs/bench")).unwrap();
         assert_eq!(budgets.names(), ones().names());
-        for figure in INSTALL.iter().chain(CHURN) {
+        for figure in INSTALL.iter().chain(CHURN).chain(CHOICE) {
             budgets.at(figure.name, 1).unwrap();
         }
     }
@@ -267,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn every_budget_is_met_at_every_number_of_nodes_and_by_every_image() {
+    fn every_budget_is_met_at_every_number_of_nodes_by_every_image_and_by_every_choice() {
         let folder = checkout("docs/bench");
         let budgets = Budgets::read(&folder).unwrap();
         for of in read_measured(&folder).unwrap() {
@@ -276,6 +301,11 @@ mod tests {
             }
             assert_eq!(budgets.over(&of.figures, of.nodes).unwrap(), [""; 0], "{} nodes", of.nodes);
         }
+        let choice = read_choice(&folder).unwrap();
+        for figure in CHOICE {
+            assert!(choice.figures.contains_key(figure.name), "no {}", figure.name);
+        }
+        assert_eq!(budgets.over(&choice.figures, 0).unwrap(), [""; 0]);
         let images = read_images(&folder).unwrap();
         let names: BTreeSet<&str> = images.keys().map(String::as_str).collect();
         assert_eq!(names, BTreeSet::from(OPERATORS));
@@ -304,19 +334,24 @@ mod tests {
         churned.churn = Some(super::super::Churn { minutes: 30, nodes_per_minute: 100 });
         let original = ByNodes::from([(100, BTreeMap::from([("vcenterCalls".to_owned(), 671.0)]))]);
         let images = BTreeMap::from([("vdo-core".to_owned(), 7_900_000)]);
-        let page = page(&[measured(100), churned.clone()], &original, &images, &ones()).unwrap();
+        let choice = Choice {
+            figures: CHOICE.iter().map(|figure| (figure.name.to_owned(), 0.25)).collect(),
+            ..Choice::default()
+        };
+        let page = page(&[measured(100), churned.clone()], &original, &images, &choice, &ones()).unwrap();
         for line in [
             "| Calls to the vCenter for an installation | 1; 2 from 5,000 nodes on | 1 | 1 | 671 |",
             "| … of them logins | 1 | 1 | 1 | – |",
             "| Times that a Ready condition changed | 1 | 0.5 |",
             "With 5,000 nodes, 100 a minute go",
             "| vdo-core | 7.9 |",
+            "| Reading the built-in matrix as JSON | 1 µs | 0.25 µs |",
             "100 nodes on 2026-01-02 at commit abc; 5,000 on",
         ] {
             assert!(page.contains(line), "{line}\n{page}");
         }
         churned.figures.remove("residentMiB");
-        let why = super::page(&[churned], &original, &images, &ones()).unwrap_err().to_string();
+        let why = super::page(&[churned], &original, &images, &choice, &ones()).unwrap_err().to_string();
         assert_eq!(why, "5000 nodes: no residentMiB");
     }
 

@@ -5,12 +5,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use crate::compile::{self, Profile};
 use crate::{e2e, release, shell};
 
 /// Where the figures are kept.
 const FOLDER: &str = "docs/bench";
+/// Where criterion leaves what it measured.
+const CRITERION: &str = "target/criterion";
+/// How the name of a benchmark ends whose figure is kept.
+const UNIT: &str = "Microseconds";
 
 /// What is measured.
 #[derive(Args)]
@@ -24,6 +29,9 @@ pub struct Bench {
     /// How many go each minute.
     #[arg(long, value_name = "N", default_value_t = 100)]
     churn_nodes: u32,
+    /// Only what choosing a release costs, which needs no bed.
+    #[arg(long)]
+    choice: bool,
     /// Only writes the page anew, from the figures that are there.
     #[arg(long)]
     report: bool,
@@ -31,13 +39,17 @@ pub struct Bench {
 
 /// Measures, writes the page, and fails if a budget is exceeded.
 pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
+    if !wanted.report {
+        choice(root)?;
+    }
+    if wanted.report || wanted.choice {
+        let report = ["run", "--quiet", "--package", "e2e", "--bin", "bench", "--", "report"];
+        return shell::run(root, "cargo", &report);
+    }
     // The bed's own programs share two cores with what is measured.
     let own = Profile::Sweep;
     compile::programs(root, own)?;
     let bench = own.program(root, "bench")?;
-    if wanted.report {
-        return shell::run(root, &bench, &["report"]);
-    }
     e2e::programs(root, own, e2e::Tools::Usual)?;
     let released = release::programs(root)?;
     let images = serde_json::to_string_pretty(&release::images(root, &released)?)? + "\n";
@@ -62,4 +74,37 @@ pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
     }
     ensure!(over.is_empty(), "not as promised at {} nodes", over.join(", "));
     shell::run(root, &bench, &["report"])
+}
+
+/// Measures what a choice costs. Budgets are looked at by a test of the page.
+fn choice(root: &Path) -> Result<()> {
+    // What an earlier run left is not what is measured now.
+    let folder = root.join(CRITERION);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context(CRITERION)?;
+    }
+    let packages = ["bench", "--package", "vdo-compat", "--package", "vdo-matrix"];
+    shell::run(root, "cargo", &[&packages[..], &["--bench", "select", "--bench", "parse"]].concat())?;
+    let mut figures = Map::new();
+    for entry in fs::read_dir(&folder).context(CRITERION)? {
+        let new = entry?.path().join("new");
+        let read = |name: &str| -> Result<Value> {
+            let path = new.join(name);
+            let text = fs::read(&path).with_context(|| path.display().to_string())?;
+            Ok(serde_json::from_slice(&text)?)
+        };
+        let name =
+            read("benchmark.json")?["full_id"].as_str().context("a benchmark without a name")?.to_owned();
+        let nanoseconds = read("estimates.json")?["median"]["point_estimate"].as_f64();
+        let nanoseconds = nanoseconds.with_context(|| format!("{name} has no median"))?;
+        if name.ends_with(UNIT) {
+            figures.insert(name, ((nanoseconds / 10.0).round() / 100.0).into());
+        }
+    }
+    ensure!(!figures.is_empty(), "criterion left no figure in {CRITERION}");
+    let commit = shell::output(root, "git", &["describe", "--always", "--dirty"])?;
+    let day = shell::output(root, "date", &["-u", "+%F"])?;
+    let measured = json!({"commit": commit.trim(), "day": day.trim(), "figures": figures});
+    fs::write(root.join(FOLDER).join("choice.json"), serde_json::to_string_pretty(&measured)? + "\n")?;
+    Ok(())
 }
