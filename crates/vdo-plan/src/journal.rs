@@ -25,7 +25,7 @@ pub struct Journal {
     /// Every revision whose objects may exist, with the objects.
     #[serde(default)]
     pub known: BTreeMap<String, BTreeSet<ObjectRef>>,
-    /// For each object that was applied: a digest of the fields that the API server counts as ours.
+    /// For each object of the installed revision: a digest of the fields that the API server counts as ours.
     #[serde(default)]
     pub owned_fields: BTreeMap<String, String>,
     /// Objects whose bytes above are newer than what was seen applied. They keep their revision, so nothing else tells.

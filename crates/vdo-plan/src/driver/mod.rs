@@ -271,7 +271,9 @@ impl Scene {
 
     fn is_missing(&self, rows: &Rows, revision: &Revision, object: &Object) -> bool {
         let Some(row) = rows.get(object.reference()) else { return true };
-        let ours = self.journal.owned_fields.get(&object.reference().to_string());
+        // The digests are of the installed revision, and another one may have other fields.
+        let is_installed = self.journal.installed.as_ref() == Some(&revision.key);
+        let ours = self.journal.owned_fields.get(&object.reference().to_string()).filter(|_| is_installed);
         let drifted = ours.is_some() && ours != row.owned_fields.as_ref();
         row.revision.as_deref() != Some(revision.key.id.as_str()) || drifted
     }

@@ -154,7 +154,8 @@ impl World {
                         let row = Row {
                             uid: format!("uid-{}", object.reference().name),
                             revision: id.as_str().map(str::to_owned),
-                            owned_fields: Some("fields".to_owned()),
+                            // Objects of one name have other fields in another revision.
+                            owned_fields: Some(format!("fields of {id}")),
                         };
                         rows.insert(object.reference().clone(), row);
                     }
