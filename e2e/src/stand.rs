@@ -1,5 +1,6 @@
 //! The chart in a whole bed: the operators run from their own Deployments, under the rights that the chart gives them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -168,6 +169,24 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The pods of a driver's namespace by their UIDs, each with its containers: one that was started again has another id.
+pub fn pods(bed: &Bed, namespace: &str) -> BTreeMap<String, Vec<String>> {
+    let list = bed.get(&["pods", "-n", namespace]).expect("the API server answers");
+    let pods = list["items"].as_array().expect("a list of pods").iter().map(|pod| {
+        let containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+        let containers = containers.filter(|it| !may_end(it));
+        let ids = containers.map(|it| it["containerID"].as_str().unwrap_or_default().to_owned());
+        (pod["metadata"]["uid"].as_str().expect("a UID").to_owned(), ids.collect())
+    });
+    pods.collect()
+}
+
+/// Whether a container may end although nobody did anything: CSI's syncer of 3.7.0 does when it becomes the leader and asks
+/// the vCenter before it has read its configuration ("failed to connect to vCenter using CA file: \"\"").
+pub fn may_end(container: &Value) -> bool {
+    container["name"] == "vsphere-syncer"
 }
 
 /// Puts the operators' programs behind the images that the chart of this version names.

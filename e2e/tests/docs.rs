@@ -14,7 +14,7 @@ use std::time::Instant;
 use e2e::checkout;
 use e2e::crd::{NAMESPACE, apply, vdo};
 use e2e::readme::filled;
-use e2e::stand::{CONFIG, OPERATORS, VCENTER, matrix_of, operator_logs, programs};
+use e2e::stand::{CONFIG, OPERATORS, VCENTER, matrix_of, operator_logs, pods, programs};
 use serde_json::{Map, Value, json};
 use testbed::bed::{Bed, output_of};
 
@@ -78,17 +78,6 @@ impl Reader {
         let ended = output.status;
         assert!(ended.success(), "{command}\n{said}\n{ended}\n{}", operator_logs(&self.bed));
         said
-    }
-
-    /// The pods of a driver and the containers in them: what tells that it was left alone.
-    fn pods(&self, namespace: &str) -> BTreeMap<String, Vec<String>> {
-        let list = self.bed.get(&["pods", "-n", namespace]).unwrap();
-        let pods = list["items"].as_array().unwrap().iter().map(|pod| {
-            let containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
-            let ids = containers.map(|it| it["containerID"].as_str().unwrap_or_default().to_owned());
-            (pod["metadata"]["uid"].as_str().unwrap().to_owned(), ids.collect())
-        });
-        pods.collect()
     }
 
     /// Applies the README's own objects: the Secret and the vCenter, whose certificate has an authority of its own.
@@ -175,13 +164,13 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     let upgrade = "docs/upgrade.md";
     let said = reader.run(upgrade, "before-an-upgrade");
     assert!(said.contains(OLD.0) && said.contains(OLD.1), "{said}");
-    let (cpi, csi) = (reader.pods(CPI), reader.pods(CSI));
+    let (cpi, csi) = (pods(&reader.bed, CPI), pods(&reader.bed, CSI));
     reader.run(upgrade, "upgrade-cpi");
-    assert!(reader.pods(CPI) != cpi && reader.pods(CSI) == csi);
-    let cpi = reader.pods(CPI);
+    assert!(pods(&reader.bed, CPI) != cpi && pods(&reader.bed, CSI) == csi);
+    let cpi = pods(&reader.bed, CPI);
     reader.run(upgrade, "upgrade-csi");
-    assert!(reader.pods(CPI) == cpi && reader.pods(CSI) != csi);
-    let drivers = || (reader.pods(CPI), reader.pods(CSI));
+    assert!(pods(&reader.bed, CPI) == cpi && pods(&reader.bed, CSI) != csi);
+    let drivers = || (pods(&reader.bed, CPI), pods(&reader.bed, CSI));
     let before = drivers();
     reader.run(upgrade, "retry-a-rollout");
     reader.run(upgrade, "upgrade-crds");
@@ -192,7 +181,7 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
 
     // What a newcomer breaks, and mends.
     let tutorial = "docs/tutorial.md";
-    let storage = reader.pods(CSI);
+    let storage = pods(&reader.bed, CSI);
     let said = reader.run(tutorial, "tutorial-wrong-password");
     assert!(said.contains("LoginRefused") || said.contains("refused"), "{said}");
     reader.run(tutorial, "tutorial-right-password");
@@ -203,7 +192,7 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     reader.run(tutorial, "tutorial-the-release-that-is-there");
     let said = reader.run(tutorial, "tutorial-pause");
     assert!(said.contains("vsphere-csi-controller"), "{said}");
-    assert_eq!(reader.pods(CSI), storage);
+    assert_eq!(pods(&reader.bed, CSI), storage);
     reader.ask_for(("1.36.0", "3.7.0"));
     reader.run("README.md", "look");
     let before = drivers();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use e2e::crd::{NAMESPACE, apply, vdo};
 use e2e::http::ask_operator;
+pub use e2e::stand::pods;
 use e2e::stand::{
     self, CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, csi_socket_of, install_chart, matrix_of,
     operator_logs, operator_pods,
@@ -185,17 +186,6 @@ pub fn workloads(bed: &Bed, namespace: &str) -> BTreeMap<String, (String, i64)> 
         (name, (meta["uid"].as_str().unwrap().to_owned(), meta["generation"].as_i64().unwrap()))
     });
     rows.collect()
-}
-
-/// The pods of a namespace by their UIDs, each with its containers: one that was started again has another id.
-pub fn pods(bed: &Bed, namespace: &str) -> BTreeMap<String, Vec<String>> {
-    let list = bed.get(&["pods", "-n", namespace]).unwrap();
-    let pods = list["items"].as_array().unwrap().iter().map(|pod| {
-        let containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
-        let ids = containers.map(|it| it["containerID"].as_str().unwrap_or_default().to_owned());
-        (pod["metadata"]["uid"].as_str().unwrap().to_owned(), ids.collect())
-    });
-    pods.collect()
 }
 
 /// Every pod of a namespace that was made since is there: none was replaced twice.

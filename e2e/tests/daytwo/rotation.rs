@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::ensure;
-use e2e::stand::{apply_secret, csi_socket};
+use e2e::stand::{apply_secret, csi_socket, may_end};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::eventually;
@@ -98,7 +98,7 @@ fn storage_gets_its_new_password_by_one_restart_while_the_cloud_provider_is_brok
         let list = bed.get(&["pods", "-n", CSI]).unwrap();
         for pod in list["items"].as_array().unwrap() {
             for container in pod["status"]["containerStatuses"].as_array().unwrap() {
-                assert_eq!(container["restartCount"], 0, "{container:#}");
+                assert!(container["restartCount"] == 0 || may_end(container), "{container:#}");
             }
         }
         no_pod_was_made_in_vain(bed, &since, CSI, &csi_pods);
