@@ -15,7 +15,8 @@ use super::oracle::Planned;
 use crate::crd::NAMESPACE;
 use crate::stand::{CONFIG, SECRET, VCENTER};
 
-const OLD: Releases = Releases { cpi: "1.33.0", csi: "3.3.1" };
+/// This CPI reads its credentials from files, unlike the new one: its objects of the same names have other fields.
+const OLD: Releases = Releases { cpi: "1.31.1", csi: "3.3.1" };
 const NEW: Releases = Releases { cpi: "1.36.0", csi: "3.7.0" };
 const NEXT_PASSWORD: &str = "Rotated-Pass-2!";
 const CPI: &str = "vmware-system-cpi";
