@@ -45,8 +45,10 @@ impl Names {
                     if let Some((driver, journal)) = journal(&event.object) {
                         let revisions = journal["revisions"].as_object();
                         for revision in revisions.into_iter().flat_map(Map::values) {
-                            let id = revision["configuration"].as_str().unwrap_or_default();
-                            names.add(&format!("{driver}-configuration"), id);
+                            for part in ["configuration", "credentials"] {
+                                let id = revision[part].as_str().unwrap_or_default();
+                                names.add(&format!("{driver}-{part}"), id);
+                            }
                         }
                     }
                 }
