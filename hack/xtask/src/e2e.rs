@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::compile::{self, Profile};
+use crate::drivers::{CPI_1_31, CPI_1_32, Driver, image_table};
 use crate::lanes::side_by_side;
 use crate::logged::{self, Logged};
 use crate::sweep::stories;
@@ -22,7 +23,7 @@ pub enum Layer {
     Full,
     /// As `Full`, and too long for CI to tell them all: `sweep stories` does, and CI tells one.
     Long,
-    /// As `Long`, of more than five minutes: CI never tells it.
+    /// As `Long`, of more than five minutes, or with drivers of its own: CI never tells it.
     Longest,
 }
 
@@ -48,10 +49,12 @@ struct Story {
     oldest: bool,
     /// In how many beds it is told at once, each with its part of the tests.
     beds: usize,
+    /// Drivers that its beds have besides their own.
+    drivers: &'static [Driver],
 }
 
 const fn story(target: (&'static str, &'static str), layer: Layer, nodes: &'static str) -> Story {
-    Story { target, layer, nodes, oldest: false, beds: 1 }
+    Story { target, layer, nodes, oldest: false, beds: 1, drivers: &[] }
 }
 
 /// The long ones and the longest of a layer come first, so that none is left over at the end.
@@ -60,6 +63,7 @@ const STORIES: &[Story] = &[
     story(("e2e", "mishaps"), Layer::Longest, "3"),
     story(("e2e", "canary"), Layer::Longest, "3"),
     story(("e2e", "rollback"), Layer::Longest, "3"),
+    Story { drivers: &[CPI_1_31, CPI_1_32], ..story(("e2e", "credentials"), Layer::Longest, "3") },
     story(("e2e", "daytwo"), Layer::Long, "3"),
     story(("e2e", "nodes"), Layer::Long, "3"),
     story(("e2e", "render"), Layer::Api, "0"),
@@ -158,6 +162,7 @@ fn prepare(
     let names: Vec<&str> = chosen.iter().map(|story| story.target.1).collect();
     let binaries = compile::tests(root, &names)?;
     programs(root, Profile::Dev, Tools::All)?;
+    chosen.iter().flat_map(|story| story.drivers).try_for_each(|driver| driver.build(root))?;
     Ok((chosen.into_iter().flat_map(Story::parts).collect(), binaries))
 }
 
@@ -183,7 +188,7 @@ impl Story {
 
 impl Part<'_> {
     fn run(&self, root: &Path, binaries: &BTreeMap<String, PathBuf>) -> Result<()> {
-        let Story { target: (_, name), layer, nodes, oldest, beds } = *self.story;
+        let Story { target: (_, name), layer, nodes, oldest, beds, drivers } = *self.story;
         let binary = self.story.binary(binaries)?;
         let mut args = vec!["run"];
         match layer {
@@ -192,6 +197,11 @@ impl Part<'_> {
         }
         if oldest {
             args.extend(["--kubernetes", "oldest"]);
+        }
+        let table;
+        if !drivers.is_empty() {
+            table = image_table(root, name, drivers)?;
+            args.extend(["--images", &table]);
         }
         args.extend(["--", binary, "--test-threads=1"]);
         let mut label = name.to_owned();

@@ -16,6 +16,7 @@ mod ci;
 mod claims;
 mod compile;
 mod demo;
+mod drivers;
 mod e2e;
 mod fuzz;
 mod lanes;
