@@ -18,7 +18,8 @@ fn choices(criterion: &mut Criterion) {
             bencher
                 .iter(|| select(black_box(&matrix), Driver::Csi, black_box(&cluster), black_box(&request)));
         });
-        criterion.bench_function(&format!("explain after {}", name.trim_end_matches("Microseconds")), |bencher| {
+        let explained = format!("explain after {}", name.trim_end_matches("Microseconds"));
+        criterion.bench_function(&explained, |bencher| {
             bencher.iter(|| explain::selection(black_box(&answer)));
         });
     }
