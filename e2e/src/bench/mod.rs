@@ -75,7 +75,7 @@ pub const CHURN: &[Figure] = &[
 pub const CHOICE: &[Figure] = &[
     Figure {
         name: "chooseFirstMicroseconds",
-        title: "The first release, of 200 rows for 5 vCenters with 4 versions of hosts each",
+        title: "The first release, of 200 rows for 5 vCenters",
         unit: "µs",
     },
     Figure {
