@@ -39,8 +39,11 @@ pub struct Bench {
 
 /// Measures, writes the page, and fails if a budget is exceeded.
 pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
+    // Before anything is written here: what a bench writes is no change of what it measures.
+    let commit = shell::output(root, "git", &["describe", "--always", "--dirty"])?;
+    let commit = commit.trim();
     if !wanted.report {
-        choice(root)?;
+        choice(root, commit)?;
     }
     if wanted.report || wanted.choice {
         let report = ["run", "--quiet", "--package", "e2e", "--bin", "bench", "--", "report"];
@@ -55,7 +58,6 @@ pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
     let images = serde_json::to_string_pretty(&release::images(root, &released)?)? + "\n";
     fs::write(root.join(FOLDER).join("images.json"), images)?;
     let programs = format!("VDO_BIN={}", released.display());
-    let commit = shell::output(root, "git", &["describe", "--always", "--dirty"])?;
     let largest = wanted.nodes.iter().max().context("no number of nodes")?;
     let testbed = own.program(root, "testbed")?;
     let (minutes, churn_nodes) = (wanted.churn.to_string(), wanted.churn_nodes.to_string());
@@ -63,7 +65,7 @@ pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
     for nodes in &wanted.nodes {
         let count = nodes.to_string();
         let mut words = vec![&*programs, &testbed, "run", "--nodes", &count, "--", &bench, "measure"];
-        words.extend(["--folder", FOLDER, "--commit", commit.trim()]);
+        words.extend(["--folder", FOLDER, "--commit", commit]);
         if nodes == largest {
             words.extend(["--churn-minutes", &minutes, "--churn-nodes", &churn_nodes]);
         }
@@ -77,7 +79,7 @@ pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
 }
 
 /// Measures what a choice costs. Budgets are looked at by a test of the page.
-fn choice(root: &Path) -> Result<()> {
+fn choice(root: &Path, commit: &str) -> Result<()> {
     // What an earlier run left is not what is measured now.
     let folder = root.join(CRITERION);
     if folder.exists() {
@@ -102,9 +104,8 @@ fn choice(root: &Path) -> Result<()> {
         }
     }
     ensure!(!figures.is_empty(), "criterion left no figure in {CRITERION}");
-    let commit = shell::output(root, "git", &["describe", "--always", "--dirty"])?;
     let day = shell::output(root, "date", &["-u", "+%F"])?;
-    let measured = json!({"commit": commit.trim(), "day": day.trim(), "figures": figures});
+    let measured = json!({"commit": commit, "day": day.trim(), "figures": figures});
     fs::write(root.join(FOLDER).join("choice.json"), serde_json::to_string_pretty(&measured)? + "\n")?;
     Ok(())
 }
