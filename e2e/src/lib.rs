@@ -1,7 +1,7 @@
 //! Stories told on a real control plane: black box, through kubectl, helm and the API server's audit log.
 //!
 //! Start with [`crd`] (our kinds on a bare API server), [`operator`] (a process of ours there) and [`stand`] (the chart in
-//! a whole bed); [`sweep`] strikes every write of the operators; [`scan`] looks for passwords in whatever they left; [`bench`]
+//! a whole bed, with its [`vcenter`]); [`sweep`] strikes every write of the operators; [`scan`] looks for passwords in whatever they left; [`bench`]
 //! measures what they cost.
 //!
 //! **Invariant:** a test waits for a condition, never for time to pass, and imports no code of the product.
@@ -18,6 +18,7 @@ pub mod readme;
 pub mod scan;
 pub mod stand;
 pub mod sweep;
+pub mod vcenter;
 pub mod web;
 
 use std::path::{Path, PathBuf};

@@ -22,6 +22,7 @@ use e2e::stand::{
     CONFIG, OPERATORS, SECRET, VCENTER, apply_secret, apply_vcenter, await_condition, await_said,
     both_drivers, install_chart, matrix, programs,
 };
+use e2e::vcenter::set_password;
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::eventually;
@@ -230,7 +231,7 @@ fn tell() -> Story {
         looks.look(&bed);
 
         let password = canary(core);
-        bed.vcenter(1).admin_put("/users", &json!({&user: &password})).unwrap();
+        set_password(&bed, &password).unwrap();
         apply_secret(&bed, &user, &password);
         await_condition(&bed, "vcc", VCENTER, "CredentialsValid", "True", SOON);
         delivered(&bed, &password);

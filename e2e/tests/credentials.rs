@@ -17,16 +17,15 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use e2e::crd::{NAMESPACE, apply};
 use e2e::stand::{OPERATORS, apply_secret, apply_vcenter, install_chart};
+use e2e::vcenter::{self, CPI_AGENT};
 use serde_json::{Value, json};
 use testbed::audit::AuditLog;
 use testbed::bed::Bed;
-use testbed::nodes::{Role, UNINITIALIZED, node};
-use testbed::spec::Kubernetes;
-use testbed::vcenter::Machine;
+use testbed::nodes::UNINITIALIZED;
 use testbed::wait::eventually;
 
 use crate::house::{
-    CPI, CPI_SET, CSI, History, SOON, Since, condition, config, going_back, installed, named,
+    CPI, CPI_SET, CSI, History, SOON, Since, condition, config, going_back, images, installed, named,
     no_pod_was_made_in_vain, no_workload_was_deleted, nothing_of_another_revision_is_left, pinned, pods,
     until, workloads,
 };
@@ -39,7 +38,6 @@ const ACCOUNT: &str = "vdo-cpi";
 /// The Secret with the credentials of CPI, and the Role that lets it be read.
 const CREDENTIALS: &str = "vdo-cpi-credentials";
 const DIGEST: &str = "vdo.vmware.com/credentials-digest";
-const AGENT: &str = "k8s-cloud-provider-vsphere";
 
 /// What CPI and the kubelet say of a Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,13 +108,7 @@ impl Drop for Watch {
 /// A new machine in the vCenter and its Node, which CPI initialises.
 fn join(bed: &Bed, name: &str, ip: &str) {
     let since = Since::now(bed);
-    let vcenter = bed.vcenter(1);
-    vcenter.admin_post("/vms", &json!({"name": name, "ip": ip, "hostName": name})).unwrap();
-    let inventory = vcenter.admin_get("/inventory").unwrap();
-    let row = inventory.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
-    let machine: Machine = serde_json::from_value(row.clone()).unwrap();
-    let node = node(&machine, Role::Worker, Kubernetes::Newest).unwrap();
-    bed.kubectl_with(&["create", "-f", "-"], &serde_json::to_string(&node).unwrap()).unwrap();
+    let machine = vcenter::join(bed, name, ip).unwrap();
     let wanted = Seen { provider: Some(format!("vsphere://{}", machine.uuid)), waits: false, ready: true };
     eventually(SOON, &format!("{name} is initialised"), || {
         let (_, now) = seen(&bed.get(&["node", name])?);
@@ -130,9 +122,9 @@ fn join(bed: &Bed, name: &str, ip: &str) {
 /// Changes the password at the vCenter and in the user's Secret, and waits until storage has it and both drivers work.
 fn change_password(bed: &Bed, password: &str, releases: (&str, &str)) {
     let revision = |config: &Value| config["status"]["csi"]["installed"]["revision"].clone();
-    let (vcenter, before) = (bed.vcenter(1), revision(&config(bed).unwrap()));
-    vcenter.admin_put("/users", &json!({&vcenter.user: password})).unwrap();
-    apply_secret(bed, &vcenter.user, password);
+    let before = revision(&config(bed).unwrap());
+    vcenter::set_password(bed, password).unwrap();
+    apply_secret(bed, &bed.vcenter(1).user, password);
     until(bed, "storage has the new password", |config| {
         ensure!(revision(config) != before, "{}", config["status"]["csi"]);
         Ok(())
@@ -140,17 +132,14 @@ fn change_password(bed: &Bed, password: &str, releases: (&str, &str)) {
     installed(bed, releases);
 }
 
-/// How many logins the vCenter saw.
+/// How many logins CPI tried.
 fn tried(bed: &Bed) -> usize {
-    bed.vcenter(1).admin_get("/logins").unwrap().as_array().unwrap().len()
+    vcenter::logins(bed, CPI_AGENT).len()
 }
 
 /// Whether each login that CPI tried after the first `tried` was let in.
-fn logins(bed: &Bed, tried: usize) -> Vec<bool> {
-    let rows = bed.vcenter(1).admin_get("/logins").unwrap();
-    let rows = rows.as_array().unwrap().iter().skip(tried).filter(|row| row["userAgent"] == AGENT);
-    // It tries without a name before it has read its credentials.
-    rows.filter(|row| row["user"] != "").map(|row| row["outcome"] == "ok").collect()
+fn let_in(bed: &Bed, tried: usize) -> Vec<bool> {
+    vcenter::let_in(bed, CPI_AGENT, tried)
 }
 
 /// Waits until CPI's DaemonSet of another generation than this one is rolled out, and gives its generation: each pod is
@@ -178,13 +167,6 @@ fn taken_from(bed: &Bed) -> BTreeSet<(Option<String>, Vec<String>)> {
         (text(&pod["metadata"]["annotations"][DIGEST]), secrets.collect())
     };
     list["items"].as_array().unwrap().iter().map(row).collect()
-}
-
-fn images(bed: &Bed) -> BTreeSet<String> {
-    let list = bed.get(&["pods", "-n", CPI]).unwrap();
-    let containers = list["items"].as_array().unwrap().iter();
-    let containers = containers.flat_map(|pod| pod["spec"]["containers"].as_array().unwrap());
-    containers.map(|it| it["image"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The UIDs of the pods of a namespace. Their processes may end by themselves: one that loses its Lease does.
@@ -335,7 +317,7 @@ fn cpi_moves_from_files_to_its_secret_and_back_and_no_node_and_no_pod_of_storage
     assert!(uids(bed, CPI).iter().all(|uid| !before.contains_key(uid)), "{before:?}");
     no_pod_was_made_in_vain(bed, &since, CPI, &before);
     assert_ne!(reads_files(bed), digest);
-    assert!(logins(bed, seen).contains(&true), "{:?}", logins(bed, seen));
+    assert!(let_in(bed, seen).contains(&true), "{:?}", let_in(bed, seen));
     assert!(about_secrets(bed).is_empty(), "{:#?}", about_secrets(bed));
 
     // CPI 1.32.
@@ -353,10 +335,10 @@ fn cpi_moves_from_files_to_its_secret_and_back_and_no_node_and_no_pod_of_storage
     no_workload_was_deleted(bed, &since);
     assert!(uids(bed, CPI).iter().all(|uid| !before.contains_key(uid)), "{before:?}");
     no_pod_was_made_in_vain(bed, &since, CPI, &before);
-    let images = images(bed);
-    assert!(images.len() == 1 && images.first().unwrap().contains(":v1.32.2@sha256:"), "{images:?}");
+    let images = images(bed, CPI, "cloud-provider-vsphere");
+    assert!(images.len() == 1 && images[0].contains(":v1.32.2@sha256:"), "{images:?}");
     follows_its_secret(bed);
-    let by_cpi = logins(bed, seen);
+    let by_cpi = let_in(bed, seen);
     assert!(!by_cpi.is_empty() && by_cpi.iter().all(|ok| *ok), "{by_cpi:?}");
 
     // Nobody noticed: at no moment did a node wait, or storage do anything.
@@ -376,7 +358,7 @@ fn cpi_moves_from_files_to_its_secret_and_back_and_no_node_and_no_pod_of_storage
     change_password(bed, &format!("{first}-3"), LIVE);
     bed.vcenter(1).admin_delete("/sessions").unwrap();
     join(bed, "late-3", "198.18.0.203");
-    assert!(logins(bed, seen).contains(&true), "{:?}", logins(bed, seen));
+    assert!(let_in(bed, seen).contains(&true), "{:?}", let_in(bed, seen));
     assert_eq!((uids(bed, CPI), workloads(bed, CPI)), before);
     let touched = since.touched(bed, "cpi-operator").requests;
     assert!(

@@ -10,67 +10,21 @@ use e2e::stand::{
     CONFIG, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, csi_socket, csic,
     install_chart, matrix, round_trip,
 };
-use serde_json::{Value, json};
+use e2e::vcenter::{CPI_AGENT, CSI_AGENT, Login, join, logins, set_password};
 use testbed::bed::Bed;
-use testbed::nodes::{Role, node};
-use testbed::spec::Kubernetes;
-use testbed::vcenter::Machine;
 use testbed::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(120);
-
-/// An attempt to log in, as the simulator counted it.
-#[derive(Debug)]
-struct Login {
-    user: String,
-    ok: bool,
-}
-
-/// What the simulator counted of one driver, in order.
-fn logins(bed: &Bed, agent: fn(&str) -> bool) -> Vec<Login> {
-    let all = bed.vcenter(1).admin_get("/logins").unwrap();
-    let rows = all.as_array().cloned().unwrap_or_default();
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
-    rows.iter()
-        .filter(|row| agent(&text(row, "userAgent")))
-        .map(|row| Login { user: text(row, "user"), ok: row["outcome"] == "ok" })
-        .collect()
-}
-
-fn cpi(agent: &str) -> bool {
-    agent == "k8s-cloud-provider-vsphere"
-}
-
-fn csi(agent: &str) -> bool {
-    agent.starts_with("k8s-csi-useragent")
-}
-
-/// A new machine in the vCenter, and its Node, which waits for the cloud provider.
-fn add_node(bed: &Bed, name: &str) {
-    let vcenter = bed.vcenter(1);
-    vcenter.admin_post("/vms", &json!({"name": name, "ip": "198.18.0.200", "hostName": name})).unwrap();
-    let inventory = vcenter.admin_get("/inventory").unwrap();
-    let row = inventory.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
-    let machine: Machine = serde_json::from_value(row.clone()).unwrap();
-    let node = node(&machine, Role::Worker, Kubernetes::Newest).unwrap();
-    bed.kubectl_with(&["create", "-f", "-"], &serde_json::to_string(&node).unwrap()).unwrap();
-}
-
-/// Makes this the password of the first user. Whoever is logged in stays so.
-fn change_password(bed: &Bed, password: &str) {
-    let vcenter = bed.vcenter(1);
-    vcenter.admin_put("/users", &json!({&vcenter.user: password})).unwrap();
-}
 
 fn end_sessions(bed: &Bed) {
     bed.vcenter(1).admin_delete("/sessions").unwrap();
 }
 
 /// Waits until the driver has tried to log in under the name of its Secret, and gives all that it tried since `seen`.
-fn next_logins(bed: &Bed, agent: fn(&str) -> bool, seen: usize) -> Vec<Login> {
+fn next_logins(bed: &Bed, agent: &str, seen: usize) -> Vec<Login> {
     eventually(SOON, "a driver logs in", || {
         let later = logins(bed, agent).split_off(seen);
-        let tried = later.iter().any(|login| !login.user.is_empty());
+        let tried = later.iter().any(Login::is_named);
         if tried { Ok(later) } else { Err(format!("{later:?}")) }
     })
 }
@@ -81,7 +35,7 @@ fn a_password_of_every_printable_character_is_read_by_both_drivers_and_one_wrong
     let user = bed.vcenter(1).user.clone();
     // A space at both ends, and all that JSON, YAML, XML, INI files and shells take for their own.
     let password: String = (' '..='~').chain([' ']).collect();
-    change_password(&bed, &password);
+    set_password(&bed, &password).unwrap();
     install_chart(&bed, &[]);
     apply_secret(&bed, &user, &password);
     apply_vcenter(&bed);
@@ -91,11 +45,11 @@ fn a_password_of_every_printable_character_is_read_by_both_drivers_and_one_wrong
     await_condition(&bed, "vdo", CONFIG, "CPIReady", "True", SOON);
     await_condition(&bed, "vdo", CONFIG, "CSIReady", "True", SOON);
 
-    let by_cpi = logins(&bed, cpi);
+    let by_cpi = logins(&bed, CPI_AGENT);
     assert!(by_cpi.iter().any(|login| login.ok && login.user == user), "{by_cpi:?}");
     // It tries without a name first, and reads its Secret only after that was refused.
-    assert!(by_cpi.iter().all(|login| login.ok || login.user.is_empty()), "{by_cpi:?}");
-    let by_csi = logins(&bed, csi);
+    assert!(by_cpi.iter().all(|login| login.ok || !login.is_named()), "{by_cpi:?}");
+    let by_csi = logins(&bed, CSI_AGENT);
     assert!(!by_csi.is_empty() && by_csi.iter().all(|login| login.ok && login.user == user), "{by_csi:?}");
     let said = round_trip(&bed, "pvc-password", SOON);
     assert!(said.to_lowercase().contains("deleted"), "{said}");
@@ -104,12 +58,12 @@ fn a_password_of_every_printable_character_is_read_by_both_drivers_and_one_wrong
     let middle = password.len() / 2;
     let wrong: String = password.char_indices().map(|(at, c)| if at == middle { '~' } else { c }).collect();
     assert_ne!(wrong, password);
-    change_password(&bed, &wrong);
-    let seen = [logins(&bed, cpi).len(), logins(&bed, csi).len()];
+    set_password(&bed, &wrong).unwrap();
+    let seen = [logins(&bed, CPI_AGENT).len(), logins(&bed, CSI_AGENT).len()];
     end_sessions(&bed);
     csic(&bed, &csi_socket(&bed).unwrap(), &["create", "--name", "pvc-refused"]).unwrap_err();
-    add_node(&bed, "node-late");
-    for later in [next_logins(&bed, cpi, seen[0]), next_logins(&bed, csi, seen[1])] {
+    join(&bed, "node-late", "198.18.0.200").unwrap();
+    for later in [next_logins(&bed, CPI_AGENT, seen[0]), next_logins(&bed, CSI_AGENT, seen[1])] {
         assert!(later.iter().all(|login| !login.ok), "{later:?}");
         assert!(later.iter().any(|login| login.user == user), "{later:?}");
     }
@@ -117,14 +71,14 @@ fn a_password_of_every_printable_character_is_read_by_both_drivers_and_one_wrong
     assert!(late["spec"]["providerID"].is_null(), "{late:#}");
 
     // The right one again, and both log in: nothing but that character stood in the way.
-    let seen = [logins(&bed, cpi).len(), logins(&bed, csi).len()];
-    change_password(&bed, &password);
+    let seen = [logins(&bed, CPI_AGENT).len(), logins(&bed, CSI_AGENT).len()];
+    set_password(&bed, &password).unwrap();
     eventually(SOON, "both drivers log in again", || {
         // What makes the storage driver call its vCenter. The volume itself may fail: this driver keeps using a session
         // that was ended until it restarts.
         let call = |socket: String| csic(&bed, &socket, &["round-trip", "--name", "pvc-again"]);
         let volume = csi_socket(&bed).and_then(call);
-        let again = [logins(&bed, cpi).split_off(seen[0]), logins(&bed, csi).split_off(seen[1])];
+        let again = [logins(&bed, CPI_AGENT).split_off(seen[0]), logins(&bed, CSI_AGENT).split_off(seen[1])];
         let both = again.iter().all(|logins| logins.iter().any(|login| login.ok && login.user == user));
         if both { Ok(()) } else { Err(format!("{again:?}; {volume:?}")) }
     });

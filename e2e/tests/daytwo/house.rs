@@ -1,6 +1,6 @@
 //! What the chapters share: the installation, its baseline, and ways to see that something was left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -186,6 +186,16 @@ pub fn workloads(bed: &Bed, namespace: &str) -> BTreeMap<String, (String, i64)> 
         (name, (meta["uid"].as_str().unwrap().to_owned(), meta["generation"].as_i64().unwrap()))
     });
     rows.collect()
+}
+
+/// The images of a namespace's pods that have this in their name, each once.
+pub fn images(bed: &Bed, namespace: &str, of: &str) -> Vec<String> {
+    let list = bed.get(&["pods", "-n", namespace]).unwrap();
+    let pods = list["items"].as_array().unwrap().iter();
+    let containers = pods.flat_map(|pod| pod["spec"]["containers"].as_array().unwrap());
+    let images = containers.map(|it| it["image"].as_str().unwrap().to_owned());
+    let images: BTreeSet<String> = images.filter(|image| image.contains(of)).collect();
+    images.into_iter().collect()
 }
 
 /// Every pod of a namespace that was made since is there: none was replaced twice.

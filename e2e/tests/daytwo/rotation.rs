@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::ensure;
 use e2e::stand::{apply_secret, csi_socket, may_end};
+use e2e::vcenter::{CPI_AGENT, CSI_AGENT, let_in, logins, set_password};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::eventually;
@@ -45,20 +46,10 @@ fn mend_cloud_provider(bed: &Bed) {
     run_as_cloud_provider(bed, &real);
 }
 
+/// Changes the password at the vCenter and in the user's Secret.
 fn change_password(bed: &Bed, password: &str) {
-    let vcenter = bed.vcenter(1);
-    vcenter.admin_put("/users", &json!({&vcenter.user: password})).unwrap();
-    apply_secret(bed, &vcenter.user, password);
-}
-
-/// Whether each login that a driver tried after the first `seen` was let in.
-fn logins(bed: &Bed, agent: &str, seen: usize) -> Vec<bool> {
-    let rows = bed.vcenter(1).admin_get("/logins").unwrap();
-    let rows = rows.as_array().unwrap().iter().skip(seen);
-    let of_driver = rows.filter(|row| row["userAgent"].as_str().is_some_and(|it| it.starts_with(agent)));
-    // The cloud provider tries without a name first.
-    let named = of_driver.filter(|row| row["user"] != "");
-    named.map(|row| row["outcome"] == "ok").collect()
+    set_password(bed, password).unwrap();
+    apply_secret(bed, &bed.vcenter(1).user, password);
 }
 
 #[test]
@@ -67,7 +58,7 @@ fn storage_gets_its_new_password_by_one_restart_while_the_cloud_provider_is_brok
         break_cloud_provider(bed);
         let history = History::begin(bed, "rotation");
         let since = Since::now(bed);
-        let seen = bed.vcenter(1).admin_get("/logins").unwrap().as_array().unwrap().len();
+        let seen = [CPI_AGENT, CSI_AGENT].map(|agent| logins(bed, agent).len());
         // Its processes end again and again.
         let cpi_pods = || pods(bed, CPI).into_keys().collect::<Vec<_>>();
         let (cpi, pods_of_cpi) = (workloads(bed, CPI), cpi_pods());
@@ -104,7 +95,7 @@ fn storage_gets_its_new_password_by_one_restart_while_the_cloud_provider_is_brok
         no_pod_was_made_in_vain(bed, &since, CSI, &csi_pods);
 
         // It logs in with the new password, never with the old one, and does its work.
-        let by_csi = logins(bed, "k8s-csi-useragent", seen);
+        let by_csi = let_in(bed, CSI_AGENT, seen[1]);
         assert!(!by_csi.is_empty() && by_csi.iter().all(|ok| *ok), "{by_csi:?}");
         let socket = csi_socket(bed).unwrap();
         let made = csic(bed, &socket, &["create", "--name", "pvc-rotated"]).unwrap();
@@ -122,7 +113,7 @@ fn storage_gets_its_new_password_by_one_restart_while_the_cloud_provider_is_brok
         mend_cloud_provider(bed);
         installed(bed, NEW);
         eventually(SOON, "the cloud provider logs in with the new password, too", || {
-            let by_cpi = logins(bed, "k8s-cloud-provider-vsphere", seen);
+            let by_cpi = let_in(bed, CPI_AGENT, seen[0]);
             ensure!(by_cpi.iter().any(|ok| *ok), "{by_cpi:?}");
             Ok(())
         });

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::bed::Bed;
 
 use crate::house::{
-    CPI, CSI, History, NEW, Since, chapter, csic, installed, make_volume, no_workload_was_deleted,
+    CPI, CSI, History, NEW, Since, chapter, csic, images, installed, make_volume, no_workload_was_deleted,
     nothing_of_another_revision_is_left, pinned, pods, volumes, workloads,
 };
 
@@ -20,18 +20,6 @@ fn in_place(bed: &Bed, since: &Since, namespace: &str, before: &[String]) {
 
 fn uids(bed: &Bed, namespace: &str) -> Vec<String> {
     workloads(bed, namespace).into_values().map(|(uid, _)| uid).collect()
-}
-
-/// The images of the main containers of a namespace's pods.
-fn images(bed: &Bed, namespace: &str, of: &str) -> Vec<String> {
-    let list = bed.get(&["pods", "-n", namespace]).unwrap();
-    let pods = list["items"].as_array().unwrap().iter();
-    let containers = pods.flat_map(|pod| pod["spec"]["containers"].as_array().unwrap());
-    let images = containers.map(|it| it["image"].as_str().unwrap().to_owned());
-    let mut images: Vec<String> = images.filter(|image| image.contains(of)).collect();
-    images.sort();
-    images.dedup();
-    images
 }
 
 /// What CPI gave to the nodes.

@@ -35,9 +35,12 @@ const INPUTS: [&str; 22] = [
     "e2e/src/operator.rs",
     "e2e/src/scan.rs",
     "e2e/src/stand.rs",
+    "e2e/src/vcenter.rs",
     "e2e/src/web.rs",
     "hack/deploy",
     "hack/testbed/src",
+    "hack/testbed/tools",
+    "hack/xtask/src/drivers.rs",
 ];
 const FILE: &str = "docs/evidence/stories.json";
 /// Where the stories are.
