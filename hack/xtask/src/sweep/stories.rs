@@ -15,7 +15,7 @@ use crate::sweep::evidence::{self, Inputs, commit, read};
 
 /// What every story depends on: the programs, how they are installed, and the bed. What the bench and the crash sweep have of
 /// their own is no part of it.
-const INPUTS: [&str; 22] = [
+const INPUTS: [&str; 25] = [
     "charts",
     "crates/cpi-operator/src",
     "crates/csi-operator/src",
