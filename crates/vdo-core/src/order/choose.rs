@@ -207,6 +207,7 @@ pub fn before_the_next_kubernetes(question: &Question<'_>) -> Option<Prospect> {
         matrix,
         question.driver,
         question.installed?,
+        question.refused,
         (&now, &next),
         question.wish.channel,
     ))
