@@ -51,7 +51,10 @@ impl Fetching {
         if self.poll.as_ref().map(Poll::place) != place {
             self.leave();
             self.poll = match place {
-                Some(place) => Some(Poll::new(place.clone(), self.pace, self.kept(cluster).await)),
+                Some(place) => {
+                    let kept = self.kept(cluster).await;
+                    Some(Poll::new(place.clone(), self.pace, kept, (monotonic(), wall())))
+                }
                 None => None,
             };
         }
