@@ -51,6 +51,14 @@ pub fn misfit(misfit: &Misfit) -> String {
 
 /// What to do about a driver when the cluster is upgraded, in one sentence without a full stop.
 pub fn prospect(prospect: &Prospect) -> String {
+    let text = advice(prospect);
+    match prospect.refused {
+        Some(release) => format!("{text}; {release} would do, but was rolled back here"),
+        None => text,
+    }
+}
+
+fn advice(prospect: &Prospect) -> String {
     let (driver, installed) = (prospect.driver, prospect.installed);
     let row = format!("{driver} {installed}");
     match &prospect.advice {

@@ -21,6 +21,9 @@ pub struct Prospect {
     pub installed: Release,
     /// What to do.
     pub advice: Advice,
+    /// The release that was rolled back, if it is left out of the advice and would have changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Release>,
 }
 
 /// What to do about a driver when the cluster is upgraded.
@@ -46,28 +49,44 @@ impl Advice {
     }
 }
 
-/// What to do about a driver before the cluster becomes another one.
+/// What to do about a driver before the cluster becomes another one. Nobody is sent to the release that was `refused`.
 pub fn prospect(
     matrix: &Matrix,
     driver: Driver,
     installed: Release,
+    refused: Option<Release>,
     (now, next): (&Cluster, &Cluster),
     channel: Channel,
 ) -> Prospect {
-    let (now, next) = (&Survey::of(now), &Survey::of(next));
+    let clusters = (&Survey::of(now), &Survey::of(next));
+    let advice = advise(matrix, driver, installed, refused, clusters, channel);
+    let refused = refused.filter(|_| advise(matrix, driver, installed, None, clusters, channel) != advice);
+    Prospect { driver, installed, advice, refused }
+}
+
+fn advise(
+    matrix: &Matrix,
+    driver: Driver,
+    installed: Release,
+    refused: Option<Release>,
+    (now, next): (&Survey, &Survey),
+    channel: Channel,
+) -> Advice {
+    let offered = |row: &&Row| Some(row.release) != refused;
     let request =
         Request { installed: Some(installed), movement: Movement::Latest, channel, ..Request::default() };
     let fits = |row: &Row, survey: &Survey| may_install(row, survey, &request);
     let made_for = |row: &Row, survey: &Survey| fits(row, survey) && unrecommended(row, survey) == (0, 0);
-    let bridge = matrix.rows_of(driver).filter(|row| fits(row, now) && fits(row, next)).max_by_key(|row| {
+    let bridges = matrix.rows_of(driver).filter(|row| fits(row, now) && fits(row, next));
+    let bridge = bridges.filter(offered).max_by_key(|row| {
         let outside = (unrecommended(row, next), unrecommended(row, now));
         (Reverse(outside), row.release)
     });
-    let then = choose(matrix, driver, next, &request);
-    let refused = misfit_of_installed(matrix, driver, installed, next);
+    let then = choose(matrix, driver, next, &request).filter(offered);
+    let misfit = misfit_of_installed(matrix, driver, installed, next);
     let outside = matrix.row(driver, installed).and_then(|row| outside_of_recommended(row, &next.cluster));
     let newer = |row: &&Row| row.release > installed;
-    let advice = match (refused, outside, bridge, then) {
+    match (misfit, outside, bridge, then) {
         (None, None, _, then) => Advice::Go { then: then.filter(newer).map(|row| row.release) },
         // Never outside of what is recommended on the way.
         (_, _, Some(row), _) if made_for(row, now) && made_for(row, next) => Advice::First(row.release),
@@ -75,8 +94,7 @@ pub fn prospect(
         (None, Some(outside), ..) => Advice::NotYet(outside),
         (Some(_), _, Some(row), _) => Advice::First(row.release),
         (Some(misfit), _, None, _) => Advice::Stop(misfit),
-    };
-    Prospect { driver, installed, advice }
+    }
 }
 
 /// Whether all drivers may stay as they are while the cluster is upgraded.
@@ -94,7 +112,7 @@ mod tests {
     fn of(matrix: &Matrix, driver: Driver, installed: &str, now: (&str, &str), next: (&str, &str)) -> Advice {
         let (now, next) = (cluster(now.0, &[now.1]), cluster(next.0, &[next.1]));
         let installed = installed.parse().unwrap();
-        prospect(matrix, driver, installed, (&now, &next), Channel::Stable).advice
+        prospect(matrix, driver, installed, None, (&now, &next), Channel::Stable).advice
     }
 
     /// By the tables of docs/compatibility.md.
@@ -159,10 +177,37 @@ mod tests {
         };
         let rows = matrix(vec![row("3.7.0", ("1.33", "1.34"), ("7.0", "9.0")), candidate]);
         let (now, next) = (cluster("1.34.0", &["8.0.3"]), cluster("1.35.0", &["8.0.3"]));
-        let ask =
-            |channel| prospect(&rows, Driver::Csi, Release::new(3, 7, 0), (&now, &next), channel).advice;
+        let ask = |channel| {
+            prospect(&rows, Driver::Csi, Release::new(3, 7, 0), None, (&now, &next), channel).advice
+        };
         assert!(matches!(ask(Channel::Stable), Advice::Stop(_)));
         assert_eq!(ask(Channel::Candidate), Advice::First(Release::new(3, 8, 0)));
+    }
+
+    #[test]
+    fn a_release_that_was_rolled_back_is_left_out_and_the_next_best_is_advised() {
+        let rows = matrix(
+            ["3.8.0", "3.9.0"]
+                .map(|release| row(release, ("1.34", "1.36"), ("7.0", "9.0")))
+                .into_iter()
+                .chain([row("3.7.0", ("1.33", "1.34"), ("7.0", "9.0"))])
+                .collect(),
+        );
+        let (now, next) = (cluster("1.34.0", &["8.0.3"]), cluster("1.35.0", &["8.0.3"]));
+        let ask = |installed, refused| {
+            prospect(&rows, Driver::Csi, installed, refused, (&now, &next), Channel::Stable)
+        };
+        let [old, middle, new] = [7, 8, 9].map(|minor| Release::new(3, minor, 0));
+        for (installed, refused, advice, left_out) in [
+            (old, None, Advice::First(new), None),
+            (old, Some(new), Advice::First(middle), Some(new)),
+            (old, Some(middle), Advice::First(new), None),
+            (middle, None, Advice::Go { then: Some(new) }, None),
+            (middle, Some(new), Advice::Go { then: None }, Some(new)),
+        ] {
+            let said = ask(installed, refused);
+            assert_eq!((said.advice, said.refused), (advice, left_out), "{installed} without {refused:?}");
+        }
     }
 
     #[test]
@@ -173,7 +218,8 @@ mod tests {
         ]);
         let said = of(&rows, Driver::Csi, "3.7.0", ("1.34.0", "8.0.3"), ("1.34.0", "9.0.1"));
         assert_eq!(said, Advice::First(Release::new(3, 8, 0)));
-        let both = Prospect { driver: Driver::Csi, installed: Release::new(3, 7, 0), advice: said };
+        let both =
+            Prospect { driver: Driver::Csi, installed: Release::new(3, 7, 0), advice: said, refused: None };
         let fine = Prospect { advice: Advice::Go { then: None }, ..both.clone() };
         assert_eq!((may_upgrade(&[fine.clone(), both]), may_upgrade(&[fine])), (false, true));
     }

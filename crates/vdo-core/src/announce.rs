@@ -34,9 +34,15 @@ pub fn weight(verdict: &Condition) -> Weight {
 
 /// True, and still something to see to.
 fn is_grave(verdict: &Condition) -> bool {
-    [&reasons::INSECURE_BY_REQUEST, &reasons::CRDS_OUTDATED]
-        .iter()
-        .any(|reason| reason.name == verdict.reason)
+    let grave = [
+        &reasons::INSECURE_BY_REQUEST,
+        &reasons::CRDS_OUTDATED,
+        // The copy counts, and somebody published what must not.
+        &reasons::MATRIX_NOT_TRUSTED,
+        &reasons::MATRIX_OUTDATED,
+        &reasons::MATRIX_INVALID,
+    ];
+    grave.iter().any(|reason| reason.name == verdict.reason)
 }
 
 #[cfg(test)]
@@ -47,7 +53,8 @@ mod tests {
 
     use super::*;
     use crate::reasons::{
-        CERTIFICATE_TRUSTED, CRDS_OUTDATED, INSECURE_BY_REQUEST, LOGIN_REFUSED, NOT_CHECKED_YET, REACHED,
+        CERTIFICATE_TRUSTED, CRDS_OUTDATED, INSECURE_BY_REQUEST, LOGIN_REFUSED, MATRIX_FETCH_FAILED,
+        MATRIX_INVALID, MATRIX_NOT_TRUSTED, MATRIX_OUTDATED, NOT_CHECKED_YET, REACHED, RELEASES_CHOSEN,
         VCENTER_VERIFIED,
     };
 
@@ -85,5 +92,18 @@ mod tests {
         assert_eq!(weight(&insecure[0]), Weight::Warning);
         let outdated = [said("Accepted", Truth::True, &CRDS_OUTDATED)];
         assert_eq!((news(&[], &outdated).len(), weight(&outdated[0])), (1, Weight::Warning));
+    }
+    #[test]
+    fn a_matrix_that_is_refused_while_its_copy_counts_is_told_loudly_and_once() {
+        let resolved = |reason| [said("CompatibilityResolved", Truth::True, reason)];
+        let well = resolved(&RELEASES_CHOSEN);
+        for reason in [&MATRIX_NOT_TRUSTED, &MATRIX_OUTDATED, &MATRIX_INVALID] {
+            let refused = resolved(reason);
+            assert_eq!(news(&well, &refused).len(), 1, "{}", reason.name);
+            assert_eq!(weight(&refused[0]), Weight::Warning, "{}", reason.name);
+            assert!(news(&refused, &refused).is_empty() && news(&refused, &well).is_empty());
+        }
+        // A server that is down for a night is no attack.
+        assert!(news(&well, &resolved(&MATRIX_FETCH_FAILED)).is_empty());
     }
 }

@@ -337,8 +337,12 @@ async fn sum_up(
         matrix::choose(&wanted, parse, |place| state.fetching.matrix(place))
     });
     if let Ok(chosen) = &mut matrix {
-        let left = state.standing.steady(chosen, ctx.args.pace().settle, monotonic());
-        soon = soon.into_iter().chain(left).min();
+        let (settle, clocks) = (ctx.args.pace().settle, (monotonic(), now));
+        let steadied = state.standing.steady(chosen, active.status.as_ref(), settle, clocks);
+        soon = soon.into_iter().chain(steadied.left).min();
+        if steadied.is_new {
+            log_notes(chosen);
+        }
         // A matrix that cannot be read says nothing about what it asks for.
         if state.memory.ask_for_hosts(matrix::hosts_asked(&chosen.matrix)) {
             soon = Some(Duration::ZERO);
@@ -357,6 +361,7 @@ async fn sum_up(
                     .collect(),
                 wish,
                 installed: view.records.of(driver).installed.as_ref().map(|key| key.release),
+                attempted: view.records.of(driver).rolling().map(|key| key.release),
                 refused: view.records.of(driver).refused_release.as_ref().map(|it| it.key.release),
                 matrix: &matrix,
             };
@@ -405,6 +410,20 @@ async fn sum_up(
     let later = report(ctx, &mut state.ahead, active, part, Some(&state.words)).await?;
     let patience = sum::PATIENCE.checked_sub(known_for).map(|left| left + A_MOMENT);
     Ok([later, patience, soon].into_iter().flatten().min())
+}
+
+/// Says what in a matrix does nothing, or not what its author may think.
+fn log_notes(chosen: &matrix::Chosen) {
+    let notes: Vec<String> = chosen.notes.iter().map(ToString::to_string).collect();
+    if !notes.is_empty() {
+        tracing::warn!(
+            source = chosen.reference.source,
+            digest = chosen.reference.digest,
+            notes = notes.len(),
+            "not everything in the matrix counts: {}; vdoctl matrix lint says more",
+            vdo_api::condition::name_some(&notes)
+        );
+    }
 }
 
 fn known_for(state: &mut State, active: &VDOConfig) -> Duration {

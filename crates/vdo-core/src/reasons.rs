@@ -206,6 +206,16 @@ vdo_api::reasons! {
         "It is not used. The copy that was read before counts.",
         "Have a matrix with a higher serial published. If the old one is meant, delete the ConfigMap vdo-matrix-copy and restart vdo-core.",
     }
+    MATRIX_NOT_SETTLED = "MatrixNotSettled" {
+        "The compatibility matrix changed, and something installed would move because of it.",
+        "What is installed keeps running and is repaired. The matrix is read once more, and has to stand for two minutes before something installed moves because of it; a first installation does not wait.",
+        "Wait until the time in the message. If the change was not meant, put the matrix back before.",
+    }
+    BUNDLE_UNSUPPORTED = "BundleUnsupported" {
+        "The nearest release of the compatibility matrix is one that this version of VDO cannot build. VDO applies no manifests, so the deploymentPath of a release that it does not know does nothing.",
+        "What is installed keeps running and is repaired; nothing new is rolled out.",
+        "Add a row for a release that this version can build, as vdoctl matrix show lists them, or upgrade VDO to one that knows this release.",
+    }
     MAY_BE_UPGRADED = "MayBeUpgraded" {
         "Every driver that is installed fits the next minor of Kubernetes, too.",
         "Nothing; a driver moves only when it is asked to.",

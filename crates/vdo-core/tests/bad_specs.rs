@@ -111,6 +111,7 @@ fn b59_storage_that_needs_a_cloud_provider_says_so() {
         vcenters: vec![("vc", Reading::Present(&config))],
         wish: Wish::default(),
         installed: None,
+        attempted: None,
         refused: None,
         matrix: &Ok(matrix::built_in()),
     });

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use cpi_operator::inputs::NodeDeletion;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
-use vdo_compat::{Channel, Driver, Matrix, builtin};
+use vdo_compat::{Driver, Matrix, builtin};
 use vdo_plan::Reading;
 use vdo_runtime::Cluster;
 use vdo_runtime::clock::wall;
@@ -126,7 +126,7 @@ async fn may_upgrade(place: &Place, color: Colour, args: MatrixMayUpgradeArgs) -
             let now = upgrade::Versions { kubernetes, vsphere: args.from_vsphere.clone(), esxi };
             let installed = [(Driver::Cpi, args.cpi), (Driver::Csi, args.csi)].into_iter();
             let installed =
-                installed.filter_map(|(driver, it)| Some((driver, (it?, Channel::Stable)))).collect();
+                installed.filter_map(|(driver, it)| Some((driver, upgrade::Installed::new(it?)))).collect();
             ((installed, now), read_matrix(&args.show, &progress).await?)
         }
         Some(_) => bail!("--from-kubernetes comes with --cpi or --csi"),

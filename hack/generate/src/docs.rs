@@ -99,6 +99,8 @@ const NARROWER: &[(&str, &str)] = &[
     ("MatrixFetchFailed", RESOLVED),
     ("MatrixNotTrusted", RESOLVED),
     ("MatrixOutdated", RESOLVED),
+    ("MatrixNotSettled", RESOLVED),
+    ("BundleUnsupported", RESOLVED),
     ("KubernetesVersionUnknown", RESOLVED),
     ("MayBeUpgraded", UPGRADEABLE),
     ("DriversFirst", UPGRADEABLE),

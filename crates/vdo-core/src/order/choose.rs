@@ -1,10 +1,11 @@
 //! Which release of a driver. Pure.
 
+use k8s_openapi::jiff::Timestamp;
 use vdo_api::VsphereCloudConfig;
 use vdo_api::vdoconfig::{self, CloudProvider, StorageProvider};
 use vdo_compat::{
     Channel, Chosen, Cluster, Downgrade, Driver, KubernetesVersion, Pin, Release, Request, Selection,
-    Vcenter, VsphereVersion, explain, select,
+    Vcenter, VsphereVersion, Why, explain, select,
     upgrade::{self, Prospect},
 };
 use vdo_plan::{Finding, Reading};
@@ -25,6 +26,8 @@ pub struct Question<'a> {
     pub wish: Wish<'a>,
     /// The release that is installed.
     pub installed: Option<Release>,
+    /// The release that is being rolled out.
+    pub attempted: Option<Release>,
     /// The release that was rolled back and is not tried again before something changes.
     pub refused: Option<Release>,
     /// The matrix, or why there is none.
@@ -142,16 +145,48 @@ pub fn answer(question: &Question<'_>) -> Answer {
         downgrade: question.wish.downgrade,
     };
     match select(&chosen.matrix, question.driver, &cluster, &request) {
-        // Nobody is sent to what has just been rolled back.
-        Selection::Chosen(chosen) => {
-            let newer = chosen.newer.filter(|newer| Some(*newer) != question.refused);
-            Answer::Chosen(Box::new(Chosen { newer, ..*chosen }))
+        Selection::Chosen(picked) => match chosen.settles.filter(|_| moves(question, picked.release())) {
+            Some(settles) => Answer::Held(unsettled(question, picked.release(), settles)),
+            // Nobody is sent to what has just been rolled back.
+            None => {
+                let newer = picked.newer.filter(|newer| Some(*newer) != question.refused);
+                Answer::Chosen(Box::new(Chosen { newer, ..*picked }))
+            }
+        },
+        Selection::NoMatch(no_match) => {
+            let reason = match no_match.misfits.first().map(|nearest| &nearest.why) {
+                Some(Why::NotRenderable) => &reasons::BUNDLE_UNSUPPORTED,
+                Some(
+                    Why::Outside(_)
+                    | Why::NoVcenterKnown
+                    | Why::KnownBad { .. }
+                    | Why::Candidate
+                    | Why::OlderThanInstalled { .. }
+                    | Why::NotUpgradable { .. }
+                    | Why::NotInMatrix,
+                )
+                | None => &vdo_plan::driver::reasons::NO_RELEASE_FITS,
+            };
+            Answer::Held(Finding::hold(reason, explain::selection(&Selection::NoMatch(no_match))))
         }
-        no_match @ Selection::NoMatch(_) => Answer::Held(Finding::hold(
-            &vdo_plan::driver::reasons::NO_RELEASE_FITS,
-            explain::selection(&no_match),
-        )),
     }
+}
+
+/// Whether this release would begin to take the place of another one.
+fn moves(question: &Question<'_>, release: Release) -> bool {
+    question.installed.is_some_and(|installed| installed != release) && question.attempted != Some(release)
+}
+
+fn unsettled(question: &Question<'_>, release: Release, settles: Timestamp) -> Finding {
+    let driver = question.driver;
+    let installed = question.installed.map(|it| it.to_string()).unwrap_or_default();
+    Finding::hold(
+        &reasons::MATRIX_NOT_SETTLED,
+        format!(
+            "the compatibility matrix changed, and {driver} would move from {installed} to {release} because of it: \
+             the matrix is read once more first, and nothing that is installed moves before {settles:.0}"
+        ),
+    )
 }
 
 /// What the driver has to run with, as far as it is known.
@@ -207,6 +242,7 @@ pub fn before_the_next_kubernetes(question: &Question<'_>) -> Option<Prospect> {
         matrix,
         question.driver,
         question.installed?,
+        question.refused,
         (&now, &next),
         question.wish.channel,
     ))
@@ -243,6 +279,7 @@ mod tests {
             vcenters: names.zip(configs.iter().map(Reading::Present)).collect(),
             wish: Wish::default(),
             installed: installed.map(|it| it.parse().unwrap()),
+            attempted: None,
             refused: refused.map(|it| it.parse().unwrap()),
             matrix: &Ok(matrix::built_in()),
         })
@@ -277,6 +314,90 @@ mod tests {
     }
 
     #[test]
+    fn a_release_that_was_rolled_back_is_not_advised_before_the_next_kubernetes_either() {
+        let config = verified(config("a"), "8.0.3");
+        let matrix = Ok(matrix::built_in());
+        let ask = |refused: Option<&str>| {
+            let question = Question {
+                driver: Driver::Csi,
+                kubernetes: "1.35.2",
+                vcenters: vec![("a", Reading::Present(&config))],
+                wish: Wish::default(),
+                installed: Some("3.7.3".parse().unwrap()),
+                attempted: None,
+                refused: refused.map(|it| it.parse().unwrap()),
+                matrix: &matrix,
+            };
+            before_the_next_kubernetes(&question).unwrap()
+        };
+        assert_eq!(ask(None).advice, upgrade::Advice::First("3.8.0".parse().unwrap()));
+        assert_eq!(ask(Some("3.7.0")), ask(None));
+        let without = ask(Some("3.8.0"));
+        assert!(matches!(without.advice, upgrade::Advice::NotYet(_)), "{without:?}");
+        let said = explain::prospect(&without);
+        assert!(said.ends_with("; 3.8.0 would do, but was rolled back here"), "{said}");
+    }
+
+    /// A matrix that has just changed, or stood for long, over CPI 1.35.0 and 1.36.0.
+    fn ask_pinned(settles: Option<Timestamp>, installed: Option<&str>, attempted: Option<&str>) -> Answer {
+        let config = verified(config("a"), "8.0.3");
+        answer(&Question {
+            driver: Driver::Cpi,
+            kubernetes: "v1.36.0",
+            vcenters: vec![("a", Reading::Present(&config))],
+            wish: Wish { pin: Some("1.36"), ..Wish::default() },
+            installed: installed.map(|it| it.parse().unwrap()),
+            attempted: attempted.map(|it| it.parse().unwrap()),
+            refused: None,
+            matrix: &Ok(matrix::Chosen { settles, ..matrix::built_in() }),
+        })
+    }
+
+    #[test]
+    fn a_matrix_that_has_just_changed_moves_nothing_that_is_installed_whatever_the_pin_says() {
+        let soon = Some(Timestamp::from_second(120).unwrap());
+        let held = ask_pinned(soon, Some("1.35.1"), None);
+        assert_eq!(reason(&held), "MatrixNotSettled");
+        for words in [
+            "the compatibility matrix changed",
+            "CPI would move from 1.35.1 to 1.36.0",
+            "1970-01-01T00:02:00Z",
+        ] {
+            assert!(held.text().contains(words), "{words:?} is not in {}", held.text());
+        }
+        let chosen = |answer: Answer| answer.chosen().map(|it| it.release().to_string());
+        for answer in [
+            ask_pinned(None, Some("1.35.1"), None),
+            // Nothing is there that could be harmed, or nothing moves, or it moves already.
+            ask_pinned(soon, None, None),
+            ask_pinned(soon, Some("1.36.0"), None),
+            ask_pinned(soon, Some("1.35.1"), Some("1.36.0")),
+        ] {
+            assert_eq!(chosen(answer).as_deref(), Some("1.36.0"));
+        }
+    }
+
+    #[test]
+    fn a_release_that_vdo_cannot_build_is_a_hold_with_a_reason_of_its_own() {
+        let row = r#"{"vSphere": {"min": "7.0.0", "max": "9.9.9"}, "k8s": {"min": "1.30", "max": "1.40"}, "deploymentPath": ["x"]}"#;
+        let matrix = |csi: &str| {
+            let text = format!(r#"{{"CSI": {{{csi}}}, "CPI": {{}}}}"#);
+            let parsed = vdo_matrix::parse(vdo_compat::Source::ConfigMap, &text).unwrap();
+            Ok(matrix::Chosen { matrix: parsed.matrix.into(), ..matrix::built_in() })
+        };
+        let unknown = matrix(&format!(r#""9.9.9": {row}"#));
+        for installed in [None, Some("3.7.0")] {
+            let answer = ask_with_hosts(None, installed, &unknown, Driver::Csi);
+            assert_eq!(reason(&answer), "BundleUnsupported");
+            let said = answer.text();
+            assert!(said.contains("CSI 9.9.9 is a release that these operators cannot build"), "{said}");
+        }
+        // One beside it that VDO can build is chosen.
+        let both = matrix(&format!(r#""9.9.9": {row}, "3.7.0": {row}"#));
+        assert_eq!(reason(&ask_with_hosts(None, None, &both, Driver::Csi)), "");
+    }
+
+    #[test]
     fn the_next_kubernetes_is_looked_at_once_something_is_installed_and_everything_is_known() {
         let config = verified(config("a"), "8.0.3");
         let matrix = Ok(matrix::built_in());
@@ -287,6 +408,7 @@ mod tests {
                 vcenters: vec![("a", Reading::Present(&config))],
                 wish: Wish::default(),
                 installed: installed.map(|it| it.parse().unwrap()),
+                attempted: None,
                 refused: None,
                 matrix: &matrix,
             })
@@ -339,6 +461,7 @@ mod tests {
             vcenters: vec![("a", Reading::Present(&config))],
             wish: Wish::default(),
             installed: installed.map(|it| it.parse().unwrap()),
+            attempted: None,
             refused: None,
             matrix,
         })

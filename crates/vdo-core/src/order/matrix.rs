@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use vdo_api::CompatibilityConfigSpec;
-use vdo_api::status::MatrixRef;
+use k8s_openapi::jiff::Timestamp;
+use vdo_api::status::{Gate, MatrixRef};
+use vdo_api::{CompatibilityConfigSpec, VDOConfigStatus};
 use vdo_compat::{Matrix, Movement, Source, builtin};
 use vdo_fetch::{Address, Pin, PublicKey, TrustError, verify};
+use vdo_matrix::Note;
 use vdo_plan::{Finding, Reading};
 use vdo_runtime::clock::Monotonic;
 use vsphere_client::HostVersions;
@@ -90,13 +92,28 @@ pub fn check(
     }
 }
 
+/// What was read out of the text of a matrix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its rows.
+    pub matrix: Arc<Matrix>,
+    /// What in it does nothing, or not what its author may think.
+    pub notes: Arc<[Note]>,
+}
+
+impl From<vdo_matrix::Parsed> for Document {
+    fn from(parsed: vdo_matrix::Parsed) -> Self {
+        Document { matrix: parsed.matrix.into(), notes: parsed.notes.into() }
+    }
+}
+
 /// A matrix from an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// Its rows.
-    pub matrix: Arc<Matrix>,
-    /// Whether it was read twice, with time between: only then something installed may move because of it.
-    pub is_settled: bool,
+    pub document: Document,
+    /// When it is read a second time, while it was not: only then something installed may move because of it.
+    pub settles: Option<Timestamp>,
     /// Why it could not be read anew, if it could not.
     pub stale: Option<Finding>,
 }
@@ -106,10 +123,14 @@ pub struct Fetched {
 pub struct Chosen {
     /// Its rows.
     pub matrix: Arc<Matrix>,
+    /// What in it does nothing, or not what its author may think.
+    pub notes: Arc<[Note]>,
     /// What it is called in status.
     pub reference: MatrixRef,
     /// Whether something installed may move by itself.
     pub movement: Movement,
+    /// Before this time nothing installed may move because of it, whoever asks: it changed, and has not stood for a while.
+    pub settles: Option<Timestamp>,
     /// Why it may be out of date, if it may.
     pub stale: Option<Finding>,
 }
@@ -247,40 +268,40 @@ fn movement_of(name: &str, map: &BTreeMap<String, String>) -> Result<Movement, F
 /// address, if it has one.
 pub fn choose(
     wanted: &Wanted,
-    parse: impl FnOnce(&str) -> Result<Arc<Matrix>, vdo_matrix::Error>,
+    parse: impl FnOnce(&str) -> Result<Document, vdo_matrix::Error>,
     fetched: impl FnOnce(&Place) -> Result<Fetched, Finding>,
 ) -> Result<Chosen, Finding> {
-    let (mut movement, mut stale) = (wanted.movement, None);
-    let matrix = match &wanted.origin {
-        Origin::BuiltIn => BUILT_IN.clone(),
+    let (mut movement, mut settles, mut stale) = (wanted.movement, None, None);
+    let Document { matrix, notes } = match &wanted.origin {
+        Origin::BuiltIn => Document { matrix: BUILT_IN.clone(), notes: Arc::default() },
         Origin::Content(content) => parse(content).map_err(|error| {
             let message = format!("{CONTENT} of {}: {error}; {OR_BUILT_IN}", wanted.source);
             Finding::hold(&reasons::MATRIX_INVALID, message)
         })?,
         Origin::Place(place) => {
             let fetched = fetched(place)?;
-            if !fetched.is_settled {
+            if fetched.settles.is_some() {
                 movement = Movement::Stay;
             }
-            stale = fetched.stale;
-            fetched.matrix
+            (settles, stale) = (fetched.settles, fetched.stale);
+            fetched.document
         }
     };
     let reference = MatrixRef { source: wanted.source.clone(), digest: matrix.digest.clone() };
-    Ok(Chosen { matrix, reference, movement, stale })
+    Ok(Chosen { matrix, notes, reference, movement, settles, stale })
 }
 
 /// The text that was parsed last, and what came of it: most passes see the same one.
 #[derive(Debug, Default)]
-pub struct Parsed(Option<(String, Result<Arc<Matrix>, vdo_matrix::Error>)>);
+pub struct Parsed(Option<(String, Result<Document, vdo_matrix::Error>)>);
 
 impl Parsed {
     /// The matrix in a text of a ConfigMap.
-    pub fn matrix(&mut self, content: &str) -> Result<Arc<Matrix>, vdo_matrix::Error> {
+    pub fn matrix(&mut self, content: &str) -> Result<Document, vdo_matrix::Error> {
         match &self.0 {
             Some((seen, parsed)) if seen == content => parsed.clone(),
             Some(_) | None => {
-                let parsed = vdo_matrix::parse(Source::ConfigMap, content).map(|it| Arc::new(it.matrix));
+                let parsed = vdo_matrix::parse(Source::ConfigMap, content).map(Document::from);
                 self.0 = Some((content.to_owned(), parsed.clone()));
                 parsed
             }
@@ -298,226 +319,91 @@ impl Wanted {
     }
 }
 
+/// This much later.
+pub fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
 /// Since when a matrix counts.
 #[derive(Clone, Debug, Default)]
-pub struct Standing(Option<(String, Monotonic)>);
+pub struct Standing(Option<Stand>);
+
+#[derive(Clone, Debug)]
+struct Stand {
+    digest: String,
+    since: Monotonic,
+    /// When it has stood for long enough, on the wall clock.
+    until: Timestamp,
+    /// Whether another one counted for what is installed.
+    is_change: bool,
+}
+
+/// What [`Standing::steady`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steadied {
+    /// Whether this matrix has just begun to count.
+    pub is_new: bool,
+    /// How long something installed still waits for it.
+    pub left: Option<Duration>,
+}
 
 impl Standing {
-    /// Lets nothing installed move because of a matrix that has not stood for a while. Gives how long that still takes.
-    pub fn steady(&mut self, chosen: &mut Chosen, settle: Duration, now: Monotonic) -> Option<Duration> {
-        let since = match &self.0 {
-            Some((digest, since)) if *digest == chosen.matrix.digest => *since,
-            Some(_) | None => {
-                self.0 = Some((chosen.matrix.digest.clone(), now));
-                now
-            }
+    /// Lets nothing installed move because of a matrix that has not stood for a while. `before` is the status as it is
+    /// stored: the matrix that it names has not changed because this process began.
+    pub fn steady(
+        &mut self,
+        chosen: &mut Chosen,
+        before: Option<&VDOConfigStatus>,
+        settle: Duration,
+        (now, wall): (Monotonic, Timestamp),
+    ) -> Steadied {
+        let digest = &chosen.matrix.digest;
+        let is_new = self.0.as_ref().is_none_or(|stand| stand.digest != *digest);
+        let is_first = self.0.is_none();
+        let stand = match self.0.take() {
+            Some(stand) if !is_new => stand,
+            Some(_) | None => Stand {
+                digest: digest.clone(),
+                since: now,
+                until: later(wall, settle),
+                is_change: has_installed(before) && !(is_first && counted(before, digest)),
+            },
         };
-        let left = (since + settle).saturating_duration_since(now);
-        if left.is_zero() || chosen.movement == Movement::Stay {
-            return None;
+        let stand = self.0.insert(stand);
+        let left = (stand.since + settle).saturating_duration_since(now);
+        if left.is_zero() || (chosen.movement == Movement::Stay && !stand.is_change) {
+            return Steadied { is_new, left: None };
         }
         chosen.movement = Movement::Stay;
-        Some(left)
+        if stand.is_change {
+            chosen.settles = chosen.settles.max(Some(stand.until));
+        }
+        Steadied { is_new, left: Some(left) }
     }
+}
+
+fn has_installed(status: Option<&VDOConfigStatus>) -> bool {
+    status.is_some_and(|status| {
+        let cpi = status.cpi.as_ref().is_some_and(|it| it.record.installed.is_some());
+        cpi || status.csi.as_ref().is_some_and(|it| it.record.installed.is_some())
+    })
+}
+
+/// Whether this matrix counted already, and nothing waited for it to stand.
+fn counted(status: Option<&VDOConfigStatus>, digest: &str) -> bool {
+    let Some(gates) = status.and_then(|status| status.gates.as_ref()) else { return false };
+    let waits = |gate: &Option<Gate>| {
+        gate.as_ref().is_some_and(|gate| gate.reason == reasons::MATRIX_NOT_SETTLED.name)
+    };
+    gates.matrix.digest == digest && !waits(&gates.cpi) && !waits(&gates.csi)
 }
 
 /// The matrix of this build.
 pub fn built_in() -> Chosen {
     let matrix = BUILT_IN.clone();
     let reference = MatrixRef { source: Source::BuiltIn.name().to_owned(), digest: matrix.digest.clone() };
-    Chosen { matrix, reference, movement: Movement::Stay, stale: None }
+    Chosen { matrix, notes: Arc::default(), reference, movement: Movement::Stay, settles: None, stale: None }
 }
 
 #[cfg(test)]
-mod tests {
-    use vdo_api::names::MATRIX_CONFIG_MAPS;
-
-    use super::*;
-
-    const GOOD: &str = r#"{"CSI":{"3.7.0":{"vSphere":{"min":"7.0.0","max":"9.9.9"},"k8s":{"min":"1.30","max":"1.40"},"deploymentPath":["x"]}},
-        "CPI":{"1.36.0":{"vSphere":{"min":"7.0.0","max":"9.9.9"},"k8s":{"skewVersion":"1.36"},"deploymentPath":["x"]}}}"#;
-    const ADDRESS: &str = "https://matrix.example.com/m.json";
-
-    fn sources<'a>(maps: &[(&'a str, &[(&str, &str)])], urls: &[&str]) -> Sources<'a> {
-        let entries = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        let object = |(at, url): (usize, &&str)| {
-            let matrix_url = Some((*url).to_owned());
-            (format!("c-{at}"), Ok(CompatibilityConfigSpec { matrix_url, ..Default::default() }))
-        };
-        Sources {
-            config_maps: Reading::Present(maps.iter().map(|(name, list)| (*name, entries(list))).collect()),
-            objects: Reading::Present(urls.iter().enumerate().map(object).collect()),
-        }
-    }
-
-    fn fetched(is_settled: bool) -> Fetched {
-        let matrix = vdo_matrix::parse(Source::Url, GOOD).unwrap().matrix.into();
-        Fetched { matrix, is_settled, stale: None }
-    }
-
-    fn chosen(sources: &Sources<'_>) -> Result<Chosen, Finding> {
-        choose(&wanted(sources)?, |content| Parsed::default().matrix(content), |_| Ok(fetched(true)))
-    }
-
-    #[test]
-    fn without_a_source_the_built_in_matrix_counts() {
-        assert_eq!(chosen(&sources(&[], &[])).unwrap(), built_in());
-    }
-
-    #[test]
-    fn only_a_matrix_with_an_esxi_bound_asks_for_hosts() {
-        assert_eq!(hosts_asked(&built_in().matrix), HostVersions::Skip);
-        assert_eq!(hosts_asked(&fetched(true).matrix), HostVersions::Skip);
-        let row = r#"{"driver": "CSI", "release": "3.7.0", "kubernetes": {"min": "1.30"}, "vsphere": {"min": "7.0"}, "esxi": {"min": "8.0"}}"#;
-        let text = format!(r#"{{"schemaVersion": 1, "rows": [{row}]}}"#);
-        let matrix = vdo_matrix::parse(Source::ConfigMap, &text).unwrap().matrix;
-        assert_eq!(hosts_asked(&matrix), HostVersions::Read);
-    }
-
-    #[test]
-    fn either_config_map_is_read() {
-        for name in MATRIX_CONFIG_MAPS {
-            let chosen = chosen(&sources(&[(name, &[(CONTENT, GOOD)])], &[])).unwrap();
-            assert_eq!(chosen.reference.source, format!("ConfigMap/{name}"));
-            assert_eq!(chosen.matrix.rows.len(), 2);
-            assert_eq!(chosen.movement, Movement::Stay);
-        }
-    }
-
-    #[test]
-    fn an_address_is_one_of_a_config_map_or_of_a_compatibility_config() {
-        let name = MATRIX_CONFIG_MAPS[0];
-        let digest = "ab".repeat(32);
-        let of_map = wanted(&sources(&[(name, &[(URL, ADDRESS), (SHA256, &digest)])], &[])).unwrap();
-        let Origin::Place(place) = of_map.origin else { panic!("{:?}", of_map.origin) };
-        assert_eq!((place.address.as_str(), place.pin), (ADDRESS, Some(digest.parse().unwrap())));
-        let of_object = wanted(&sources(&[], &[ADDRESS])).unwrap();
-        assert_eq!(of_object.source, "CompatibilityConfig/c-0");
-        assert!(
-            matches!(of_object.origin, Origin::Place(place) if place.pin.is_none() && place.key.is_none())
-        );
-        // A ConfigMap that only says how to move goes with it.
-        let both = wanted(&sources(&[(name, &[(AUTO_UPGRADE, "patch")])], &[ADDRESS])).unwrap();
-        assert_eq!((both.source.as_str(), both.movement), ("CompatibilityConfig/c-0", Movement::Patch));
-    }
-
-    #[test]
-    fn auto_upgrade_says_how_far_something_installed_moves_also_with_the_built_in_matrix() {
-        let name = MATRIX_CONFIG_MAPS[0];
-        for (value, movement) in [
-            ("disabled", Movement::Stay),
-            ("false", Movement::Stay),
-            ("", Movement::Stay),
-            ("patch", Movement::Patch),
-            ("latest", Movement::Latest),
-            ("enabled", Movement::Latest),
-            ("true", Movement::Latest),
-        ] {
-            let of_content = sources(&[(name, &[(CONTENT, GOOD), (AUTO_UPGRADE, value)])], &[]);
-            assert_eq!(chosen(&of_content).unwrap().movement, movement, "{value}");
-            let alone = chosen(&sources(&[(name, &[(AUTO_UPGRADE, value)])], &[])).unwrap();
-            assert_eq!((alone.movement, alone.reference.source.as_str()), (movement, "BuiltIn"), "{value}");
-        }
-    }
-
-    #[test]
-    fn a_text_is_parsed_when_it_changes_and_only_then() {
-        let mut parsed = Parsed::default();
-        let first = parsed.matrix(GOOD).unwrap();
-        assert!(Arc::ptr_eq(&first, &parsed.matrix(GOOD).unwrap()));
-        let why = parsed.matrix("{").unwrap_err();
-        assert_eq!(parsed.matrix("{").unwrap_err(), why);
-        let again = parsed.matrix(GOOD).unwrap();
-        assert!(again == first && !Arc::ptr_eq(&again, &first), "one text is kept");
-    }
-
-    #[test]
-    fn the_built_in_matrix_is_shared() {
-        let passes = [(); 2].map(|()| chosen(&sources(&[], &[])).unwrap().matrix);
-        assert!(Arc::ptr_eq(&passes[0], &passes[1]));
-    }
-
-    #[test]
-    fn what_was_fetched_once_moves_nothing() {
-        let name = MATRIX_CONFIG_MAPS[0];
-        let wanted = wanted(&sources(&[(name, &[(URL, ADDRESS), (AUTO_UPGRADE, "latest")])], &[])).unwrap();
-        for (is_settled, movement) in [(false, Movement::Stay), (true, Movement::Latest)] {
-            let parse = |_: &str| unreachable!("its rows are at an address");
-            let chosen = choose(&wanted, parse, |_| Ok(fetched(is_settled))).unwrap();
-            assert_eq!(chosen.movement, movement);
-        }
-    }
-
-    #[test]
-    fn a_matrix_has_to_stand_for_a_while_before_something_moves() {
-        let settle = Duration::from_secs(120);
-        let eager = |digest: &str| {
-            let matrix = Matrix { digest: digest.to_owned(), ..builtin::matrix().clone() };
-            Chosen { matrix: matrix.into(), movement: Movement::Latest, ..built_in() }
-        };
-        let (mut standing, begin) = (Standing::default(), vdo_runtime::clock::monotonic());
-        let mut at = |seconds: u64, digest: &str| {
-            let mut chosen = eager(digest);
-            let left = standing.steady(&mut chosen, settle, begin + Duration::from_secs(seconds));
-            (left.map(|left| left.as_secs()), chosen.movement)
-        };
-        assert_eq!(at(0, "a"), (Some(120), Movement::Stay));
-        assert_eq!(at(119, "a"), (Some(1), Movement::Stay));
-        assert_eq!(at(120, "a"), (None, Movement::Latest));
-        // Another one begins anew, and so does the first when it comes back.
-        assert_eq!(at(121, "b"), (Some(120), Movement::Stay));
-        assert_eq!(at(122, "a"), (Some(120), Movement::Stay));
-    }
-
-    #[test]
-    fn what_is_not_one_readable_source_is_a_finding() {
-        let [first, second] = MATRIX_CONFIG_MAPS;
-        let good: &[(&str, &str)] = &[(CONTENT, GOOD)];
-        let invalid = &reasons::MATRIX_INVALID;
-        for (sources, reason, says) in [
-            (sources(&[(first, good), (second, good)], &[]), &reasons::TWO_MATRICES, "keep one"),
-            (sources(&[(first, good)], &[ADDRESS]), &reasons::TWO_MATRICES, "keep one"),
-            (sources(&[], &[ADDRESS, ADDRESS]), &reasons::TWO_MATRICES, "keep one"),
-            (
-                sources(&[(first, &[(URL, ADDRESS), (CONTENT, GOOD)])], &[]),
-                &reasons::TWO_MATRICES,
-                "keep one",
-            ),
-            (sources(&[], &[""]), invalid, "no matrixURL"),
-            (sources(&[(first, &[(URL, "http://x")])], &[]), invalid, "versionConfigURL of ConfigMap/"),
-            (sources(&[(first, &[(URL, "file:///m.json")])], &[]), invalid, "versionConfigURL of ConfigMap/"),
-            (sources(&[(first, &[(URL, ADDRESS), (SHA256, "ab")])], &[]), invalid, "versionConfigSHA256 of"),
-            (
-                sources(&[(first, &[(URL, ADDRESS), (PUBLIC_KEY, "key")])], &[]),
-                invalid,
-                "versionConfigPublicKey of",
-            ),
-            (sources(&[(first, &[(CONTENT, "{")])], &[]), invalid, "versionConfigContent of"),
-            (sources(&[(first, &[])], &[]), invalid, "neither"),
-            (
-                sources(&[(first, &[(CONTENT, GOOD), (AUTO_UPGRADE, "lates")])], &[]),
-                invalid,
-                "patch or latest",
-            ),
-            // Emptied, and not left out: somebody lost a matrix.
-            (sources(&[(first, &[(CONTENT, ""), (AUTO_UPGRADE, "latest")])], &[]), invalid, "neither"),
-        ] {
-            let finding = chosen(&sources).unwrap_err();
-            assert_eq!(finding.reason, reason, "{}", finding.message);
-            assert!(finding.message.contains(says), "{}", finding.message);
-        }
-    }
-
-    #[test]
-    fn an_unreadable_source_is_never_taken_for_none() {
-        let why = || "forbidden".to_owned();
-        let broken = vec![("c".to_owned(), Err(why()))];
-        for sources in [
-            Sources { config_maps: Reading::Unreadable(why()), objects: Reading::Absent },
-            Sources { config_maps: Reading::Absent, objects: Reading::Unreadable(why()) },
-            Sources { config_maps: Reading::Absent, objects: Reading::Present(broken) },
-        ] {
-            assert_eq!(wanted(&sources).unwrap_err().reason, &reasons::MATRIX_INVALID);
-        }
-    }
-}
+mod tests;

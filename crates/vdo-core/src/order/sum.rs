@@ -204,7 +204,8 @@ impl Scene<'_> {
         match held {
             Some(finding) => {
                 let unclear =
-                    [&reasons::VCENTERS_NOT_READ, &reasons::MATRIX_NOT_FETCHED].contains(&finding.reason);
+                    [&reasons::VCENTERS_NOT_READ, &reasons::MATRIX_NOT_FETCHED, &reasons::MATRIX_NOT_SETTLED]
+                        .contains(&finding.reason);
                 Word::new(if unclear { Truth::Unknown } else { Truth::False }, finding.reason, text(&answers))
             }
             None => match self.stale {

@@ -10,15 +10,18 @@ use vdo_api::names::{CORE_MANAGER, MATRIX_COPY};
 use vdo_fetch::{Address, FetchError, Fetched as Answer, Fetcher, Known};
 use vdo_plan::Finding;
 use vdo_runtime::clock::{jittered, monotonic, wall};
-use vdo_runtime::{Cluster, Wake, kept};
+use vdo_runtime::{Cluster, KubeFault, Wake, kept};
 
 use super::copy::Copy;
-use super::poll::{Outcome, Pace, Poll};
+use super::poll::{Outcome, Pace, Poll, Said};
 use crate::order::matrix::{Fetched, Place};
 use crate::reasons;
 
 /// What the address of a signature ends in.
 pub const SIGNATURE: &str = ".sig";
+
+/// How soon the kept copy is read again if it could not be.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 
 /// The matrix of the place that counts.
 pub struct Fetching {
@@ -30,6 +33,9 @@ pub struct Fetching {
     task: Option<JoinHandle<Result<Outcome, FetchError>>>,
     /// A copy that the cluster does not have yet.
     unsaved: Option<Copy>,
+    /// Why the kept copy could not be read: nothing is fetched before it was, or what is older would replace it.
+    unread: Option<Finding>,
+    said: Said,
 }
 
 impl Fetching {
@@ -43,6 +49,8 @@ impl Fetching {
             poll: None,
             task: None,
             unsaved: None,
+            unread: None,
+            said: Said::default(),
         }
     }
 
@@ -50,10 +58,18 @@ impl Fetching {
     pub async fn follow(&mut self, cluster: &Cluster, place: Option<&Place>) -> Option<Duration> {
         if self.poll.as_ref().map(Poll::place) != place {
             self.leave();
-            self.poll = match place {
-                Some(place) => Some(Poll::new(place.clone(), self.pace, self.kept(cluster).await)),
-                None => None,
-            };
+            if let Some(place) = place {
+                match self.kept(cluster).await {
+                    Ok(kept) => {
+                        self.poll = Some(Poll::new(place.clone(), self.pace, kept, (monotonic(), wall())));
+                    }
+                    Err(fault) => {
+                        self.unread = Some(unread(place, &fault));
+                        self.warn();
+                        return Some(READ_AGAIN);
+                    }
+                }
+            }
         }
         self.collect().await;
         self.save(cluster).await;
@@ -80,10 +96,12 @@ impl Fetching {
     pub fn matrix(&self, place: &Place) -> Result<Fetched, Finding> {
         match self.poll.as_ref().filter(|poll| poll.place() == place) {
             Some(poll) => poll.matrix(),
-            None => Err(Finding::hold(
-                &reasons::MATRIX_NOT_FETCHED,
-                format!("the matrix at {} is being fetched", place.address),
-            )),
+            None => Err(self.unread.clone().unwrap_or_else(|| {
+                Finding::hold(
+                    &reasons::MATRIX_NOT_FETCHED,
+                    format!("the matrix at {} is being fetched", place.address),
+                )
+            })),
         }
     }
 
@@ -93,12 +111,18 @@ impl Fetching {
         let Some(poll) = &mut self.poll else { return };
         match task.await {
             Ok(outcome) => {
-                if let Err(error) = &outcome {
-                    tracing::warn!(address = %poll.place().address, error = %error, "the matrix was not fetched");
-                }
                 self.unsaved = poll.take(outcome, (monotonic(), wall()), jittered).or(self.unsaved.take());
+                self.warn();
             }
             Err(error) => tracing::error!(%error, "the fetch of the matrix broke off"),
+        }
+    }
+
+    /// Says what stands in the way, if that is new.
+    fn warn(&mut self) {
+        let fault = self.poll.as_ref().map_or(self.unread.as_ref(), Poll::fault);
+        if let Some(fault) = self.said.news(fault) {
+            tracing::warn!(reason = fault.reason.name, "{}", fault.message);
         }
     }
 
@@ -110,15 +134,10 @@ impl Fetching {
         }
     }
 
-    async fn kept(&self, cluster: &Cluster) -> Option<Copy> {
+    async fn kept(&self, cluster: &Cluster) -> Result<Option<Copy>, KubeFault> {
         let api = Api::<ConfigMap>::namespaced(cluster.client().clone(), &self.namespace);
-        match cluster.read(api.get_opt(MATRIX_COPY)).await {
-            Ok(map) => map.and_then(Copy::from_config_map),
-            Err(fault) => {
-                tracing::warn!(%fault, "the copy of the matrix in ConfigMap {MATRIX_COPY} cannot be read");
-                None
-            }
-        }
+        let map = cluster.read(api.get_opt(MATRIX_COPY)).await?;
+        Ok(map.and_then(Copy::from_config_map))
     }
 
     /// Leaves the place. What is under way for it is dropped.
@@ -127,6 +146,8 @@ impl Fetching {
             task.abort();
         }
         self.unsaved = None;
+        self.unread = None;
+        self.poll = None;
     }
 }
 
@@ -134,6 +155,17 @@ impl Drop for Fetching {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+fn unread(place: &Place, fault: &KubeFault) -> Finding {
+    Finding::hold(
+        &reasons::MATRIX_NOT_FETCHED,
+        format!(
+            "the copy of the matrix in ConfigMap {MATRIX_COPY} cannot be read: {fault}; VDO tries again every few \
+             seconds, and fetches the matrix at {} after that",
+            place.address
+        ),
+    )
 }
 
 /// The document of a place as it is now, judged as the place asks for. For whoever looks once, as vdoctl does.
@@ -164,5 +196,100 @@ async fn fetch_signature(fetcher: &Fetcher, address: &Address) -> Result<Vec<u8>
     match fetcher.fetch(&address, &Known::default()).await? {
         Answer::Document { bytes, .. } => Ok(bytes),
         Answer::Unchanged => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+    use vdo_fetch::{Proxy, Roots, Settings};
+
+    use super::*;
+    use crate::args::LIMITS;
+
+    const PACE: Pace = Pace { every: Duration::from_secs(600), settle: Duration::from_secs(120) };
+    const MATRIX: &str = "schemaVersion: 1\nserial: 7\nrows:\n- {driver: CSI, release: 3.7.0, kubernetes: {min: \"1.30\"}, vsphere: {min: \"7.0\"}}\n";
+
+    /// An API server that answers the n-th request, counted from 0, with this status and object.
+    fn cluster(
+        answer: impl Fn(usize, &Request<Body>) -> (u16, serde_json::Value) + Clone + Send + 'static,
+    ) -> Cluster {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (status, object) = answer(asked.fetch_add(1, Ordering::Relaxed), &request);
+            let body = Body::from(object.to_string().into_bytes());
+            let answer = Response::builder().status(status).body(body).unwrap();
+            std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+        });
+        Cluster::over(kube::Client::new(service, "default"))
+    }
+
+    fn failure(code: u16, reason: &str) -> (u16, serde_json::Value) {
+        (
+            code,
+            json!({"kind": "Status", "status": "Failure", "code": code, "message": "scripted", "reason": reason}),
+        )
+    }
+
+    /// Nothing gets past the proxy, which does not listen.
+    fn fetching(wake: &Wake) -> Fetching {
+        let proxy = Proxy::from_values("http://127.0.0.1:1", "").unwrap();
+        let fetcher = Fetcher::new(Settings { roots: Roots::public(), proxy, limits: LIMITS });
+        Fetching::new(fetcher, wake, "vdo", PACE)
+    }
+
+    fn place() -> Place {
+        Place { address: "https://matrix.example.com/m".parse().unwrap(), pin: None, key: None }
+    }
+
+    #[tokio::test]
+    async fn a_kept_copy_that_could_not_be_read_is_read_again_before_anything_is_fetched() {
+        let kept = Copy {
+            url: place().address.as_str().to_owned(),
+            known: Known::default(),
+            fetched: "2026-01-02T03:04:05Z".to_owned(),
+            is_settled: true,
+            bytes: MATRIX.as_bytes().to_vec(),
+            signature: None,
+        };
+        let kept = serde_json::to_value(kept.to_config_map("vdo")).unwrap();
+        let cluster = cluster(move |count, request| {
+            assert_eq!(request.uri().path(), "/api/v1/namespaces/vdo/configmaps/vdo-matrix-copy");
+            if count == 0 { failure(503, "ServiceUnavailable") } else { (200, kept.clone()) }
+        });
+        let mut fetching = fetching(&Wake::new());
+
+        assert_eq!(fetching.follow(&cluster, Some(&place())).await, Some(READ_AGAIN));
+        assert!(fetching.task.is_none(), "what a server sends now could replace a copy that nobody has read");
+        let held = fetching.matrix(&place()).unwrap_err();
+        assert_eq!(held.reason.name, "MatrixNotFetched");
+        assert!(held.message.contains("ConfigMap vdo-matrix-copy cannot be read"), "{}", held.message);
+
+        assert_eq!(fetching.follow(&cluster, Some(&place())).await, None);
+        assert!(fetching.task.is_some());
+        let counts = fetching.matrix(&place()).unwrap();
+        assert_eq!((counts.document.matrix.serial, counts.settles), (Some(7), None));
+    }
+
+    #[tokio::test]
+    async fn clusters_do_not_fetch_in_step() {
+        let cluster = cluster(|_, _| failure(404, "NotFound"));
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let wake = Wake::new();
+            let mut fetching = fetching(&wake);
+            assert_eq!(fetching.follow(&cluster, Some(&place())).await, None);
+            wake.raised().await;
+            waits.extend(fetching.follow(&cluster, Some(&place())).await);
+        }
+        assert_eq!(waits.len(), 8);
+        // The pause after a first fault is 15 seconds, and up to a quarter longer.
+        let longest = Duration::from_millis(18_750);
+        assert!(waits.iter().all(|wait| *wait <= longest), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait > Duration::from_secs(15)), "{waits:?}");
     }
 }

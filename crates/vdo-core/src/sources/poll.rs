@@ -1,16 +1,15 @@
 //! When a matrix is fetched, and what came of it. Pure.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use vdo_compat::{Matrix, Source};
+use vdo_compat::Source;
 use vdo_fetch::{FetchError, Fetched as Answer, Known, TrustError};
 use vdo_plan::Finding;
 use vdo_runtime::clock::Monotonic;
 
 use super::copy::Copy;
-use crate::order::matrix::{Fetched, Place};
+use crate::order::matrix::{Document, Fetched, Place, later};
 use crate::reasons;
 
 /// How often a matrix is read.
@@ -55,9 +54,10 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Good {
     copy: Copy,
-    matrix: Arc<Matrix>,
-    /// When this process read it first; none for one that was kept by another.
-    read: Option<Monotonic>,
+    document: Document,
+    /// When this process read it first. One that another process kept was read when this one began with it: how long
+    /// before, nobody knows.
+    read: (Monotonic, Timestamp),
 }
 
 /// What is known about the matrix of one place.
@@ -68,18 +68,18 @@ pub struct Poll {
     good: Option<Good>,
     fault: Option<Finding>,
     failures: u32,
-    due: Option<Monotonic>,
+    due: Option<(Monotonic, Timestamp)>,
 }
 
 impl Poll {
     /// Begins with what the cluster kept.
-    pub fn new(place: Place, pace: Pace, kept: Option<Copy>) -> Self {
+    pub fn new(place: Place, pace: Pace, kept: Option<Copy>, now: (Monotonic, Timestamp)) -> Self {
         let kept = kept.filter(|copy| copy.url == place.address.as_str());
         // Another pin or key may count by now.
         let good = kept.and_then(|copy| {
             place.check(&copy.bytes, copy.signature.as_deref()).ok()?;
-            let matrix = read(&copy.bytes).ok()?;
-            Some(Good { copy, matrix, read: None })
+            let document = read(&copy.bytes).ok()?;
+            Some(Good { copy, document, read: now })
         });
         Poll { place, pace, good, fault: None, failures: 0, due: None }
     }
@@ -91,12 +91,17 @@ impl Poll {
 
     /// How long until the next fetch.
     pub fn wait(&self, now: Monotonic) -> Duration {
-        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
+        self.due.map_or(Duration::ZERO, |(due, _)| due.saturating_duration_since(now))
     }
 
     /// The marks of what is there.
     pub fn known(&self) -> Known {
         self.good.as_ref().map(|good| good.copy.known.clone()).unwrap_or_default()
+    }
+
+    /// What stood in the way of the last fetch, if something did.
+    pub fn fault(&self) -> Option<&Finding> {
+        self.fault.as_ref()
     }
 
     /// Takes what a fetch gave. Gives the copy that the cluster has to keep, if it is another one. `pause` stretches the
@@ -120,7 +125,8 @@ impl Poll {
                 self.failures = self.failures.saturating_add(1);
             }
         }
-        self.due = Some(now.0 + pause(self.rest()));
+        let rest = pause(self.rest());
+        self.due = Some((now.0 + rest, later(now.1, rest)));
         self.good.as_ref().map(|good| good.copy.clone()).filter(|copy| Some(copy) != kept.as_ref())
     }
 
@@ -145,21 +151,21 @@ impl Poll {
             let copy = Copy { known, signature, ..good.copy.clone() };
             return Ok(Good { copy, ..good.clone() }.seen_again(now, self.pace.settle));
         }
-        let matrix = read(&bytes).map_err(|error| {
+        let document = read(&bytes).map_err(|error| {
             Finding::hold(
                 &reasons::MATRIX_INVALID,
                 format!("the matrix at {}: {error}; tell whoever publishes it", self.place.address),
             )
         })?;
-        let before = self.good.as_ref().and_then(|good| good.matrix.serial);
-        if matrix.serial < before {
+        let before = self.good.as_ref().and_then(|good| good.document.matrix.serial);
+        if document.matrix.serial < before {
             let serial = |serial: Option<u64>| serial.map_or("none".to_owned(), |serial| serial.to_string());
             return Err(Finding::hold(
                 &reasons::MATRIX_OUTDATED,
                 format!(
                     "the matrix at {} has serial {}, and {} was read before; tell whoever publishes it",
                     self.place.address,
-                    serial(matrix.serial),
+                    serial(document.matrix.serial),
                     serial(before)
                 ),
             ));
@@ -172,15 +178,18 @@ impl Poll {
             bytes,
             signature,
         };
-        Ok(Good { copy, matrix, read: Some(now) })
+        Ok(Good { copy, document, read: (now, wall) })
     }
 
     /// The matrix, or why there is none.
     pub fn matrix(&self) -> Result<Fetched, Finding> {
         match (&self.good, &self.fault) {
             (Some(good), fault) => Ok(Fetched {
-                matrix: good.matrix.clone(),
-                is_settled: good.copy.is_settled,
+                document: good.document.clone(),
+                settles: (!good.copy.is_settled).then(|| {
+                    let stood = later(good.read.1, self.pace.settle);
+                    self.due.map_or(stood, |(_, due)| due.max(stood))
+                }),
                 stale: fault.as_ref().map(|fault| Finding {
                     message: format!(
                         "{}; until then the copy of {} counts",
@@ -200,16 +209,28 @@ impl Poll {
 
 impl Good {
     fn seen_again(&self, now: Monotonic, settle: Duration) -> Good {
-        // One that another process kept was read before this one began.
-        let twice = self.read.is_none_or(|read| now.duration_since(read) >= settle);
+        let twice = now.duration_since(self.read.0) >= settle;
         let is_settled = self.copy.is_settled || twice;
         Good { copy: Copy { is_settled, ..self.copy.clone() }, ..self.clone() }
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Arc<Matrix>, String> {
+/// What was said last of what stands in the way.
+#[derive(Debug, Default)]
+pub struct Said(Option<Finding>);
+
+impl Said {
+    /// What is to be said now: the same thing once, however often it comes.
+    pub fn news<'a>(&mut self, fault: Option<&'a Finding>) -> Option<&'a Finding> {
+        let news = fault.filter(|fault| self.0.as_ref() != Some(*fault));
+        self.0 = fault.cloned();
+        news
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Document, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
-    Ok(vdo_matrix::parse(Source::Url, text).map_err(|error| error.to_string())?.matrix.into())
+    Ok(vdo_matrix::parse(Source::Url, text).map_err(|error| error.to_string())?.into())
 }
 
 fn fault(place: &Place, error: &FetchError) -> Finding {
@@ -282,11 +303,16 @@ mod tests {
 
     impl World {
         fn new(place: Place, kept: Option<Copy>) -> World {
-            World { poll: Poll::new(place, PACE, kept), now: monotonic() }
+            let now = monotonic();
+            World { poll: Poll::new(place, PACE, kept, (now, Timestamp::UNIX_EPOCH)), now }
         }
 
         fn take(&mut self, outcome: Result<Outcome, FetchError>) -> Option<Copy> {
             self.poll.take(outcome, (self.now, Timestamp::UNIX_EPOCH), |rest| rest)
+        }
+
+        fn is_settled(&self) -> bool {
+            self.poll.matrix().unwrap().settles.is_none()
         }
 
         fn later(&mut self) {
@@ -301,7 +327,7 @@ mod tests {
         }
 
         fn release(&self) -> String {
-            self.poll.matrix().unwrap().matrix.rows[0].release.to_string()
+            self.poll.matrix().unwrap().document.matrix.rows[0].release.to_string()
         }
     }
 
@@ -310,13 +336,15 @@ mod tests {
         let mut world = World::new(place(), None);
         assert_eq!((world.reason(), world.poll.wait(world.now)), ("MatrixNotFetched", Duration::ZERO));
         let first = world.take(got(&document(1, "3.7.0"))).unwrap();
-        assert!(!first.is_settled && !world.poll.matrix().unwrap().is_settled);
+        assert!(!first.is_settled && !world.is_settled());
         assert_eq!(world.poll.wait(world.now), PACE.settle);
         // Asked again too soon it is not yet read twice.
         assert_eq!(world.take(Ok(Outcome::Unchanged)), None);
         world.later();
+        let stands_at = Timestamp::UNIX_EPOCH + PACE.settle;
+        assert_eq!(world.poll.matrix().unwrap().settles, Some(stands_at), "it says when");
         let second = world.take(Ok(Outcome::Unchanged)).unwrap();
-        assert!(second.is_settled && world.poll.matrix().unwrap().is_settled);
+        assert!(second.is_settled && world.is_settled());
         assert_eq!(world.poll.wait(world.now), PACE.every);
         world.later();
         assert_eq!(world.take(got(&document(1, "3.7.0"))), None, "the same again is nothing to keep");
@@ -363,7 +391,7 @@ mod tests {
         world.take(got(&good));
         assert!(world.take(got(&document(8, "3.8.0"))).is_some());
         assert_eq!(world.release(), "3.8.0");
-        assert!(!world.poll.matrix().unwrap().is_settled, "a new one is read twice, too");
+        assert!(!world.is_settled(), "a new one is read twice, too");
     }
 
     #[test]
@@ -371,7 +399,7 @@ mod tests {
         let mut world = World::new(place(), None);
         for round in 0..6 {
             world.take(got(&document(1, if round % 2 == 0 { "3.7.0" } else { "3.8.0" })));
-            assert!(!world.poll.matrix().unwrap().is_settled, "round {round}");
+            assert!(!world.is_settled(), "round {round}");
             world.later();
         }
     }
@@ -399,5 +427,38 @@ mod tests {
         let other = Place { pin: Some(Pin::of(b"other")), ..place() };
         assert_eq!(World::new(other, here()).reason(), "MatrixNotFetched");
         assert_eq!(World::new(Place { pin: Some(Pin::of(&bytes)), ..place() }, here()).reason(), "");
+    }
+    #[test]
+    fn a_copy_that_was_read_once_before_a_restart_settles_as_late_as_one_that_is_new() {
+        let bytes = document(3, "3.7.0");
+        let kept = |is_settled| Copy {
+            url: "https://matrix.example.com/m".to_owned(),
+            known: Known::default(),
+            fetched: "2026-01-02T03:04:05Z".to_owned(),
+            is_settled,
+            bytes: bytes.clone(),
+            signature: None,
+        };
+        assert!(World::new(place(), Some(kept(true))).is_settled());
+        let mut world = World::new(place(), Some(kept(false)));
+        assert_eq!(world.poll.wait(world.now), Duration::ZERO);
+        // It may have been read for the first time a second before.
+        assert_eq!(world.take(Ok(Outcome::Unchanged)), None);
+        assert!(!world.is_settled());
+        assert_eq!(world.poll.wait(world.now), PACE.settle);
+        world.later();
+        assert!(world.take(Ok(Outcome::Unchanged)).unwrap().is_settled && world.is_settled());
+    }
+
+    #[test]
+    fn what_is_refused_is_said_once_while_it_stays_the_same() {
+        let mut world = World::new(place(), None);
+        world.take(got(&document(7, "3.7.0")));
+        let mut said = Said::default();
+        assert_eq!(said.news(world.poll.fault()), None);
+        for (serial, news) in [(6, true), (6, false), (5, true), (8, false), (7, true)] {
+            world.take(got(&document(serial, "3.8.0")));
+            assert_eq!(said.news(world.poll.fault()).is_some(), news, "{serial}");
+        }
     }
 }

@@ -7,21 +7,23 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 use vdo_api::status::{Gates, VDOConfigStatus};
 use vdo_api::{VDOConfig, VsphereCloudConfig};
-use vdo_compat::{Channel, Driver, Matrix, Source, builtin};
+use vdo_compat::{Driver, Matrix, Source, builtin};
 use vdo_core::order::choose::{Wish, last_known, last_known_hosts};
+use vdo_plan::driver::records;
 use vdo_runtime::Cluster;
+use vdo_runtime::clock::wall;
 use vdo_runtime::configs::fetch_active;
 use vdo_runtime::status::fetch_all;
 
-use super::upgrade::Versions;
+use super::upgrade::{Installed, Versions};
 
 /// The key of a ConfigMap that holds a matrix.
 const CONTENT: &str = "versionConfigContent";
 
 /// What a cluster runs.
 pub struct Running {
-    /// The installed releases, and which releases are offered to each driver.
-    pub installed: BTreeMap<Driver, (vdo_compat::Release, Channel)>,
+    /// What is installed.
+    pub installed: BTreeMap<Driver, Installed>,
     /// The versions.
     pub now: Versions,
     /// What vdo-core said about its matrix.
@@ -59,10 +61,8 @@ pub async fn observe(cluster: &Cluster, namespace: &str) -> Result<Running> {
     Ok(Running { installed: installed(&config, &status)?, now, gates })
 }
 
-fn installed(
-    config: &VDOConfig,
-    status: &VDOConfigStatus,
-) -> Result<BTreeMap<Driver, (vdo_compat::Release, Channel)>> {
+fn installed(config: &VDOConfig, status: &VDOConfigStatus) -> Result<BTreeMap<Driver, Installed>> {
+    let records = records(config, wall());
     let cpi = status.cpi.as_ref().and_then(|it| it.record.installed.as_ref());
     let csi = status.csi.as_ref().and_then(|it| it.record.installed.as_ref());
     let cpi_wish = config.spec.cloud_provider.as_ref().map(Wish::from).unwrap_or_default();
@@ -70,7 +70,9 @@ fn installed(
     let mut installed = BTreeMap::new();
     for (driver, record, wish) in [(Driver::Cpi, cpi, cpi_wish), (Driver::Csi, csi, csi_wish)] {
         if let Some(record) = record {
-            installed.insert(driver, (record.release.parse()?, wish.channel));
+            let refused = records.of(driver).refused_release.as_ref().map(|it| it.key.release);
+            let release = record.release.parse()?;
+            installed.insert(driver, Installed { release, channel: wish.channel, refused });
         }
     }
     if installed.is_empty() {

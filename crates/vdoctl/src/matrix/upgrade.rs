@@ -14,12 +14,30 @@ use crate::page::Page;
 /// What is there, and what it shall become.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The installed releases, and which releases are offered to each driver.
-    pub installed: BTreeMap<Driver, (Release, Channel)>,
+    /// What is installed.
+    pub installed: BTreeMap<Driver, Installed>,
     /// The cluster as it is.
     pub now: Versions,
     /// As it shall be.
     pub next: Versions,
+}
+
+/// What is installed of a driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Installed {
+    /// Its release.
+    pub release: Release,
+    /// Which releases are offered.
+    pub channel: Channel,
+    /// The release that was rolled back there.
+    pub refused: Option<Release>,
+}
+
+impl Installed {
+    /// This release of the channel that is the default, with nothing rolled back.
+    pub fn new(release: Release) -> Self {
+        Installed { release, channel: Channel::Stable, refused: None }
+    }
 }
 
 /// The versions of a cluster.
@@ -101,7 +119,7 @@ pub fn answer(name: &str, matrix: &Matrix, asked: &Asked) -> Answer {
     let prospects: Vec<Prospect> = asked
         .installed
         .iter()
-        .map(|(driver, (release, channel))| prospect(matrix, *driver, *release, (&now, &next), *channel))
+        .map(|(driver, it)| prospect(matrix, *driver, it.release, it.refused, (&now, &next), it.channel))
         .collect();
     let drivers =
         prospects.iter().map(|it| DriverAnswer { prospect: it.clone(), message: explain::prospect(it) });
@@ -193,7 +211,7 @@ mod tests {
 
     fn ask(cpi: &str, csi: &str, now: (&str, &str), next: (&str, &str)) -> Answer {
         let installed = [(Driver::Cpi, cpi), (Driver::Csi, csi)]
-            .map(|(driver, release)| (driver, (release.parse().unwrap(), Channel::Stable)));
+            .map(|(driver, release)| (driver, Installed::new(release.parse().unwrap())));
         let asked = Asked {
             installed: installed.into(),
             now: versions(now.0, now.1),

@@ -39,6 +39,7 @@ fn answers(kubernetes: &str) -> PerDriver<Option<Answer>> {
             vcenters: vec![("a", Reading::Present(&vc))],
             wish: Wish::default(),
             installed: None,
+            attempted: None,
             refused: None,
             matrix: &matrix,
         }))

@@ -265,7 +265,7 @@ fn crds_that_are_too_old_are_said_and_take_nothing_away() {
 #[test]
 fn whether_kubernetes_may_be_upgraded_is_the_worst_of_what_each_driver_needs() {
     let release = |text: &str| text.parse::<vdo_compat::Release>().unwrap();
-    let of = |driver, advice| Prospect { driver, installed: release("1.35.1"), advice };
+    let of = |driver, advice| Prospect { driver, installed: release("1.35.1"), advice, refused: None };
     let runs = "1.36.0".parse().unwrap();
     let needs = vdo_compat::Range::only("1.35".parse().unwrap());
     let go = of(Driver::Cpi, Advice::Go { then: Some(release("1.36.0")) });
