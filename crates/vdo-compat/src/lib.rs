@@ -20,7 +20,7 @@ mod select;
 pub mod upgrade;
 mod version;
 
-pub use answer::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
+pub use answer::{Change, Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
 pub use cluster::{Cluster, Vcenter};
 pub use matrix::{
     Bound, Bounds, Caution, Channel, Driver, Evidence, Grade, Marks, Matrix, Rendering, Row, Source,
