@@ -28,4 +28,4 @@ pub use matrix::{
 };
 pub use range::{End, Line, Place, Range};
 pub use select::{Downgrade, Movement, Pin, Request, misfit, outside_of_recommended, select};
-pub use version::{KubernetesVersion, Maturity, Release, Version, VersionError, VsphereVersion};
+pub use version::{Found, KubernetesVersion, Maturity, Release, Version, VersionError, VsphereVersion};

@@ -67,7 +67,7 @@ impl FromStr for Pin {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        match Release::read(text)? {
+        match Release::read_strictly(text)? {
             (release, 3..) => Ok(Self::Exact(release)),
             (_, _) => text.parse().map(Self::Line),
         }

@@ -569,7 +569,9 @@ fn a_pin_reads_as_it_was_written() {
         let pin: Pin = text.parse().unwrap();
         assert_eq!((pin.to_string().as_str(), matches!(pin, Pin::Exact(_))), (shown, exact));
     }
-    assert!("newest".parse::<Pin>().is_err());
+    for text in ["newest", "3.7-3.8", "3.7.0-3.8.0", "3.7+", "3.7.0-new"] {
+        assert!(text.parse::<Pin>().is_err(), "{text}");
+    }
     assert_eq!(Pin::from(Release::new(3, 7, 0)), "3.7.0".parse().unwrap());
 }
 
