@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::matrix::{Driver, Row};
+use crate::matrix::{Channel, Driver, Row};
 use crate::range::Range;
-use crate::select::Pin;
+use crate::select::{Downgrade, Pin, Request};
 use crate::version::{KubernetesVersion, Release, VsphereVersion};
 
 /// The answer.
@@ -27,6 +27,8 @@ pub struct Chosen {
     pub installed: Option<Release>,
     /// Why the installed release is left, if it no longer fits.
     pub left: Option<Misfit>,
+    /// Why the installed release, chosen again or left, must not be installed any more, if its row says so.
+    pub known_bad: Option<String>,
     /// A newer release than the chosen one that could be installed and is no worse for this cluster.
     pub newer: Option<Release>,
     /// Where the cluster lies outside of what the release is recommended for.
@@ -72,10 +74,15 @@ pub struct NoMatch {
     pub installed: Option<Release>,
     /// Why the installed release does not fit, if the pin allows it.
     pub stays: Option<Misfit>,
-    /// One for each row that the pin leaves (and one for what it names, if there is no such row), nearest first.
+    /// Why the installed release must not be installed any more, if its row says so.
+    pub known_bad: Option<String>,
+    /// One for each row that the pin allows and that cannot be installed here, nearest first; and one for the release
+    /// that the pin names, if it has no row. A row that only may not be moved to has none.
     pub misfits: Vec<Misfit>,
     /// What the user can do.
     pub way_out: WayOut,
+    /// The changes of VDOConfig that do it, each of them by itself. None where no setting helps.
+    pub changes: Vec<Change>,
 }
 
 /// A row that does not fit.
@@ -185,6 +192,35 @@ impl From<Why<&str>> for Why {
             Why::OlderThanInstalled { installed } => Self::OlderThanInstalled { installed },
             Why::NotUpgradable { installed, from } => Self::NotUpgradable { installed, from },
             Why::NotInMatrix => Self::NotInMatrix,
+        }
+    }
+}
+
+/// A change of VDOConfig, for one driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Change {
+    /// Pin this release.
+    Pin(Release),
+    /// Pin no release.
+    Unpin,
+    /// Pin this release, and let a pin go back to an older one.
+    PinBack(Release),
+    /// Let the pin that is there go back to an older release.
+    AllowBack,
+    /// Offer candidates.
+    OfferCandidates,
+}
+
+impl Change {
+    /// What is asked for once the user has made the change.
+    pub fn of(self, request: &Request) -> Request {
+        let pin = |release| Some(Pin::Exact(release));
+        match self {
+            Self::Pin(release) => Request { pin: pin(release), ..*request },
+            Self::Unpin => Request { pin: None, ..*request },
+            Self::PinBack(release) => Request { pin: pin(release), downgrade: Downgrade::Allow, ..*request },
+            Self::AllowBack => Request { downgrade: Downgrade::Allow, ..*request },
+            Self::OfferCandidates => Request { channel: Channel::Candidate, ..*request },
         }
     }
 }

@@ -54,7 +54,6 @@ const CPI: [(u32, u32); 18] = [
     (37, 0),
 ];
 
-const CPI_README: &str = "https://github.com/kubernetes/cloud-provider-vsphere#compatibility-with-kubernetes";
 const CPI_BOOK: &str = "https://github.com/kubernetes/cloud-provider-vsphere/tree/master/docs/book";
 const SKEW_POLICY: &str = "https://kubernetes.io/releases/version-skew-policy/#kube-controller-manager-kube-scheduler-and-cloud-controller-manager";
 
@@ -67,7 +66,9 @@ fn bound<V: Version>(range: Range<V>, (grade, reference): (Grade, &str)) -> Boun
 
 /// A CPI minor is made for the Kubernetes minor of the same number. Kubernetes' own skew policy also allows a
 /// cloud controller manager one minor older than the API server, never a newer one; that step is what lets the
-/// control plane be upgraded first. Further behind nothing is known to break: it only uses APIs that stay.
+/// control plane be upgraded first. Further behind nothing is known to break: it only uses APIs that stay. The makers
+/// themselves promise the same number and nothing else
+/// (<https://github.com/kubernetes/cloud-provider-vsphere#compatibility-with-kubernetes>), so of both ranges an end is inferred.
 fn cpi_row(&(minor, patch): &(u32, u32)) -> Row {
     let (own, newer_server) = (Line::new(&[1, minor]), Line::new(&[1, minor + 1]));
     let behind = Caution {
@@ -93,8 +94,8 @@ fn cpi_row(&(minor, patch): &(u32, u32)) -> Row {
         driver: Driver::Cpi,
         release: Release::new(1, minor, patch),
         kubernetes: Bounds {
-            hard: bound(Range::at_least(own), (Grade::Documented, SKEW_POLICY)),
-            recommended: Some(bound(Range::between(own, newer_server), (Grade::Documented, CPI_README))),
+            hard: bound(Range::at_least(own), (Grade::Inferred, SKEW_POLICY)),
+            recommended: Some(bound(Range::between(own, newer_server), (Grade::Inferred, SKEW_POLICY))),
         },
         // 6.7 Update 3, which is API version 6.7.3. No upper bound is stated, and the binary checks none.
         vsphere: Bounds {
@@ -147,6 +148,8 @@ const NOTES_3_3: &str = "https://github.com/kubernetes-sigs/vsphere-csi-driver/r
 const NOTES_3_4: &str = "https://github.com/kubernetes-sigs/vsphere-csi-driver/releases/tag/v3.4.0";
 const NOTES_3_5: &str = "https://github.com/kubernetes-sigs/vsphere-csi-driver/releases/tag/v3.5.0";
 const NOTES_3_6: &str = "https://github.com/kubernetes-sigs/vsphere-csi-driver/releases/tag/v3.6.0";
+/// OpenShift 4.18 to 4.21 are documented to run on vSphere 9, and bring CSI 3.6.
+const OPENSHIFT: &str = "https://docs.redhat.com/en/documentation/openshift_container_platform/4.21/html/installing_on_vmware_vsphere";
 const NOTES_3_8: &str = "https://github.com/kubernetes-sigs/vsphere-csi-driver/releases/tag/v3.8.0";
 const CHART_3_7: &str = "https://github.com/vsphere-tmm/helm-charts/pull/106";
 
@@ -174,7 +177,7 @@ const LINE_3_6: CsiFacts = CsiFacts {
     kubernetes: (32, 34),
     kubernetes_by: (Grade::Documented, NOTES_3_6),
     vsphere_to: (9, 0),
-    vsphere_by: (Grade::Inferred, NOTES_3_6),
+    vsphere_by: (Grade::Inferred, OPENSHIFT),
     ..LINE_3_3
 };
 const LINE_3_7: CsiFacts = CsiFacts {

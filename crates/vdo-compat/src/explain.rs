@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::answer::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
+use crate::answer::{Change, Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
 use crate::matrix::{Driver, Row};
 use crate::upgrade::{Advice, Prospect};
 
@@ -22,12 +22,19 @@ pub fn selection(selection: &Selection) -> String {
     };
     // What to do stands at the end, so rows are given up before the end is.
     let fits = |text: &String| text.chars().count() <= LONGEST;
-    (1..=SHOWN).rev().map(text).find(fits).unwrap_or_else(|| cut(&text(1)))
+    // Only a name or a reason of absurd length has to be cut.
+    (1..=SHOWN).rev().map(text).find(fits).unwrap_or_else(|| cut(&text(1), LONGEST))
 }
 
-/// Only a name or a reason of absurd length gets here.
-fn cut(text: &str) -> String {
-    let mut kept: String = text.chars().take(LONGEST - 1).collect();
+/// How much of a reason is told beside other things. The longest that a matrix may give would push out what to do.
+const REASON: usize = 120;
+
+/// As much of a text as fits.
+fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let mut kept: String = text.chars().take(longest - 1).collect();
     kept.push('…');
     kept
 }
@@ -98,6 +105,8 @@ pub fn made_for(row: &Row, part: &Outside) -> String {
 fn choice(chosen: &Chosen, shown: usize) -> String {
     let driver = chosen.row.driver;
     let release = chosen.release();
+    // With a newer one beside it that fits it is not the newest: it may not leave its line.
+    let kind = if chosen.newer.is_some() { "patch" } else { "release" };
     let mut text = match (chosen.chosen_by, chosen.installed) {
         (ChosenBy::Pin, _) => {
             format!("{driver} {release} is what {} asks for, and it fits", driver.pin_field())
@@ -106,17 +115,23 @@ fn choice(chosen: &Chosen, shown: usize) -> String {
             format!("{driver} {release} is installed and fits")
         }
         (ChosenBy::Matrix, Some(_) | None) if chosen.outside.is_empty() => {
-            format!("{driver} {release} is the newest release that fits")
+            format!("{driver} {release} is the newest {kind} that fits")
         }
         (ChosenBy::Matrix, Some(_) | None) => {
-            format!("{driver} {release} is the nearest release that can run here")
+            format!("{driver} {release} is the nearest {kind} that can run here")
         }
     };
     if let Some(left) = &chosen.left {
         append(&mut text, format_args!("; what is installed no longer fits: {}", misfit(left)));
     }
-    if let Some(reason) = &chosen.row.marks.known_bad {
-        append(&mut text, format_args!("; it is known to be bad: {reason}"));
+    match (&chosen.known_bad, chosen.installed) {
+        (Some(reason), Some(installed)) if installed != release => {
+            append(&mut text, format_args!("; the installed {installed} is known to be bad: {reason}"));
+        }
+        (Some(reason), Some(_) | None) => {
+            append(&mut text, format_args!("; it is known to be bad: {reason}"));
+        }
+        (None, Some(_) | None) => {}
     }
     if let Some(newer) = chosen.newer {
         append(&mut text, format_args!("; {newer} fits too, set {} to move", driver.pin_field()));
@@ -151,13 +166,17 @@ fn outside(part: &Outside, asks: &str, runs: &str) -> String {
 
 fn refusal(no_match: &NoMatch, shown: usize) -> String {
     let driver = no_match.driver;
-    if let (WayOut::Move(release), Some(stays)) = (no_match.way_out, &no_match.stays) {
+    let known_bad = no_match
+        .known_bad
+        .as_ref()
+        .map(|reason| format!(", though it is known to be bad: {}", cut(reason, REASON)))
+        .unwrap_or_default();
+    if let (WayOut::Move(_), Some(stays)) = (no_match.way_out, &no_match.stays) {
         return format!(
-            "{driver} {} is installed and does not fit: {}; it stays installed. To go on, set {} to {release}, which \
-             fits",
+            "{driver} {} is installed and does not fit: {}; it stays installed{known_bad}. To go on, {}",
             stays.release,
             misfit(stays),
-            driver.pin_field()
+            remedy(no_match)
         );
     }
     let mut text = match no_match.pin {
@@ -166,7 +185,7 @@ fn refusal(no_match: &NoMatch, shown: usize) -> String {
     };
     text.push_str(&rows(&no_match.misfits, shown));
     if let Some(installed) = no_match.installed {
-        append(&mut text, format_args!("; {driver} {installed} stays installed"));
+        append(&mut text, format_args!("; {driver} {installed} stays installed{known_bad}"));
     }
     append(&mut text, format_args!(". To go on, {}", remedy(no_match)));
     text
@@ -194,34 +213,41 @@ fn rows(misfits: &[Misfit], shown: usize) -> String {
 }
 
 fn remedy(no_match: &NoMatch) -> String {
-    let (pin, channel) = (no_match.driver.pin_field(), no_match.driver.channel_field());
-    match no_match.way_out {
+    let of_release = match no_match.way_out {
         WayOut::ReadVcenters => {
-            "see the conditions of the VsphereCloudConfigs: no vCenter was read yet".into()
-        }
-        WayOut::Move(release) | WayOut::Repin(release) => format!("set {pin} to {release}, which fits"),
-        WayOut::Unpin(release) => {
-            format!("remove {pin}, which gives {release}, or set it to a release that fits")
-        }
-        WayOut::PinThis(release) => {
-            // A pin that leaves it out is in the way on any channel.
-            let offered = no_match.pin.is_none_or(|pin| pin.allows(release));
-            let or = if offered { format!(", or {channel} to Candidate") } else { String::new() };
-            format!("set {pin} to {release}, which is a candidate and fits{or}")
-        }
-        WayOut::GoBack(release) => {
-            let named = no_match.pin.is_some_and(|pin| pin.allows(release));
-            let set = if named { String::new() } else { format!("{pin} to {release}, which fits, and ") };
-            format!(
-                "set {set}{} to Allow: that goes back to an older release",
-                no_match.driver.downgrade_field()
-            )
+            return "see the conditions of the VsphereCloudConfigs: no vCenter was read yet".into();
         }
         WayOut::AddRow => {
-            "add a row to the matrix for a release that you know to work here, or move the cluster \
-                           into the bounds of a row"
-                .into()
+            return "add a row to the matrix for a release that you know to work here, or move the cluster into the \
+                    bounds of a row"
+                .into();
         }
+        WayOut::Unpin(release) => format!(", which gives {release}, or set it to a release that fits"),
+        WayOut::PinThis(_) => ", which is a candidate and fits".into(),
+        WayOut::Move(_) | WayOut::Repin(_) | WayOut::GoBack(_) => ", which fits".into(),
+    };
+    let changes = no_match.changes.iter().map(|to| change(no_match.driver, *to, &of_release));
+    let changes = changes.collect::<Vec<_>>().join(", or ");
+    match no_match.way_out {
+        WayOut::GoBack(_) => format!("{changes}: that goes back to an older release"),
+        WayOut::ReadVcenters
+        | WayOut::AddRow
+        | WayOut::Unpin(_)
+        | WayOut::PinThis(_)
+        | WayOut::Move(_)
+        | WayOut::Repin(_) => changes,
+    }
+}
+
+/// A change of settings as it is told to the user, with what is to say of the release that it leads to.
+fn change(driver: Driver, change: Change, of_release: &str) -> String {
+    let (pin, channel, downgrade) = (driver.pin_field(), driver.channel_field(), driver.downgrade_field());
+    match change {
+        Change::Pin(release) => format!("set {pin} to {release}{of_release}"),
+        Change::Unpin => format!("remove {pin}{of_release}"),
+        Change::PinBack(release) => format!("set {pin} to {release}{of_release}, and {downgrade} to Allow"),
+        Change::AllowBack => format!("set {downgrade} to Allow"),
+        Change::OfferCandidates => format!("set {channel} to Candidate"),
     }
 }
 

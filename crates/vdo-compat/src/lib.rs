@@ -20,7 +20,7 @@ mod select;
 pub mod upgrade;
 mod version;
 
-pub use answer::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
+pub use answer::{Change, Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
 pub use cluster::{Cluster, Vcenter};
 pub use matrix::{
     Bound, Bounds, Caution, Channel, Driver, Evidence, Grade, Marks, Matrix, Rendering, Row, Source,
@@ -28,4 +28,4 @@ pub use matrix::{
 };
 pub use range::{End, Line, Place, Range};
 pub use select::{Downgrade, Movement, Pin, Request, misfit, outside_of_recommended, select};
-pub use version::{KubernetesVersion, Maturity, Release, Version, VersionError, VsphereVersion};
+pub use version::{Found, KubernetesVersion, Maturity, Release, Version, VersionError, VsphereVersion};

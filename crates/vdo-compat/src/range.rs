@@ -59,7 +59,7 @@ impl<V: Version> FromStr for Line<V> {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let (version, width) = V::read(text)?;
+        let (version, width) = V::read_strictly(text)?;
         Ok(Self { first: V::from_numbers(version.numbers()), width })
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use crate::answer::{Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
+use crate::answer::{Change, Chosen, ChosenBy, Misfit, NoMatch, Outside, Selection, WayOut, Why};
 use crate::cluster::{Cluster, Survey};
 use crate::matrix::{Bounds, Channel, Driver, Matrix, Rendering, Row};
 use crate::range::{Line, Range};
@@ -42,7 +42,8 @@ pub enum Downgrade {
 pub enum Pin {
     /// This one: `3.7.0`.
     Exact(Release),
-    /// The newest that fits of these: `3.7`. Never goes back within the line.
+    /// One of these: `3.7`. Where none of them is installed it is the newest that fits. One that is stays, unless a
+    /// [`Movement`] lets it go forward; it never goes back within the line.
     Line(Line<Release>),
 }
 
@@ -66,7 +67,7 @@ impl FromStr for Pin {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        match Release::read(text)? {
+        match Release::read_strictly(text)? {
             (release, 3..) => Ok(Self::Exact(release)),
             (_, _) => text.parse().map(Self::Line),
         }
@@ -213,6 +214,7 @@ fn chosen(row: &Row, matrix: &Matrix, survey: &Survey, request: &Request) -> Sel
     });
     Selection::Chosen(Box::new(Chosen {
         left: left.and_then(|release| misfit_of_installed(matrix, row.driver, release, survey)),
+        known_bad: known_bad(matrix, row.driver, request),
         chosen_by: if request.pin.is_some() { ChosenBy::Pin } else { ChosenBy::Matrix },
         installed: request.installed,
         newer: newer.map(|newer| newer.release),
@@ -236,6 +238,11 @@ pub(crate) fn misfit_of_installed(
     Some(Misfit { driver, release, why })
 }
 
+/// What the row of the installed release says against it.
+fn known_bad(matrix: &Matrix, driver: Driver, request: &Request) -> Option<String> {
+    request.installed.and_then(|installed| matrix.row(driver, installed)?.marks.known_bad.clone())
+}
+
 fn no_match(matrix: &Matrix, driver: Driver, survey: &Survey, request: &Request) -> Selection {
     let mut ranked: Vec<_> = matrix
         .rows_of(driver)
@@ -252,8 +259,11 @@ fn no_match(matrix: &Matrix, driver: Driver, survey: &Survey, request: &Request)
     }
     let stays = kept(request).and_then(|release| misfit_of_installed(matrix, driver, release, survey));
     let way_out = way_out(matrix, driver, survey, request);
+    let changes = changes(way_out, matrix, driver, survey, request);
+    let known_bad = known_bad(matrix, driver, request);
     let Request { pin, installed, .. } = *request;
-    Selection::NoMatch(Box::new(NoMatch { driver, pin, installed, stays, misfits, way_out }))
+    let no_match = NoMatch { driver, pin, installed, stays, known_bad, misfits, way_out, changes };
+    Selection::NoMatch(Box::new(no_match))
 }
 
 /// Nearer is: fewer obstacles, then less distance, then the newer release.
@@ -294,6 +304,34 @@ fn way_out(matrix: &Matrix, driver: Driver, survey: &Survey, request: &Request) 
         }
     }
     if_named(matrix, driver, survey, request, |_| true).map_or(WayOut::AddRow, asked)
+}
+
+/// The changes that lead there. A line that holds what is installed never goes back, so a release is named.
+fn changes(
+    way_out: WayOut,
+    matrix: &Matrix,
+    driver: Driver,
+    survey: &Survey,
+    request: &Request,
+) -> Vec<Change> {
+    match way_out {
+        WayOut::ReadVcenters | WayOut::AddRow => Vec::new(),
+        WayOut::Move(release) | WayOut::Repin(release) => vec![Change::Pin(release)],
+        WayOut::Unpin(_) => vec![Change::Unpin],
+        WayOut::PinThis(release) => {
+            let offered = Change::OfferCandidates.of(request);
+            let mut changes = vec![Change::Pin(release)];
+            if choose(matrix, driver, survey, &offered).is_some() {
+                changes.push(Change::OfferCandidates);
+            }
+            changes
+        }
+        WayOut::GoBack(release) if request.pin == Some(Pin::Exact(release)) => vec![Change::AllowBack],
+        WayOut::GoBack(release) => match request.downgrade {
+            Downgrade::Forbid => vec![Change::PinBack(release)],
+            Downgrade::Allow => vec![Change::Pin(release)],
+        },
+    }
 }
 
 /// The release that would be taken if the user named it and let it go back. One that goes forward goes before all others.

@@ -3,6 +3,9 @@
 //! One parser serves all three kinds: an optional `v`, one to four numbers, then a suffix. Only `-alpha`,
 //! `-beta` and `-rc` sort below the release they lead to; what a vendor appends (`+rke2r1`, `-eks-3861362`,
 //! `_vmware.1`) is dropped, so it can neither change the order nor tell two equal versions apart.
+//!
+//! What runs somewhere is read as it comes. What an author writes down to compare with, a bound, a pin or the release of
+//! a row, is read by [`Version::read_strictly`]: `7.0 - 9.0` is not 7.0.
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,21 +45,43 @@ impl fmt::Display for Maturity {
 
 /// A text that is no version, with what was expected in its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {expected}")]
+#[error("{}", self.message())]
 pub struct VersionError {
     /// What the text should have been, such as `Kubernetes version`.
     pub expected: &'static str,
     /// The text, cut to a length that fits a message.
     pub text: String,
+    /// What it is instead.
+    pub found: Found,
+}
+
+/// What stands where one version belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No version.
+    None,
+    /// More than one version, or one and all newer ones: `7.0 - 9.0`, `1.35+`.
+    Range,
+    /// A version and something else: `8.0 or newer`, `8.0.3 build-24022515`.
+    More,
 }
 
 impl VersionError {
-    fn new(expected: &'static str, text: &str) -> Self {
+    fn new(expected: &'static str, text: &str, found: Found) -> Self {
         let mut shown: String = text.chars().take(SHOWN).collect();
         if shown.len() < text.len() {
             shown.push('…');
         }
-        Self { expected, text: shown }
+        Self { expected, text: shown, found }
+    }
+
+    fn message(&self) -> String {
+        let Self { expected, text, found } = self;
+        match found {
+            Found::None => format!("{text:?} is not a {expected}"),
+            Found::Range => format!("{text:?} is a range where one {expected} belongs"),
+            Found::More => format!("{text:?} has words or a build beside the {expected}; leave them out"),
+        }
     }
 }
 
@@ -73,6 +98,19 @@ pub trait Version: Copy + Ord + fmt::Debug + fmt::Display + FromStr<Err = Versio
 
     /// Reads a version, and how many of its numbers were written down.
     fn read(text: &str) -> Result<(Self, usize), VersionError>;
+
+    /// Whether a text that begins with the numbers of this version, and goes on like this, says nothing but the version.
+    fn is_all_with(&self, rest: &str) -> bool;
+
+    /// Reads what was written down to compare with: one version and nothing else. Of a range, or of a sentence, its first
+    /// number would be taken for the whole.
+    fn read_strictly(text: &str) -> Result<(Self, usize), VersionError> {
+        let (version, width) =
+            Self::read(text).map_err(|_| VersionError::new(Self::EXPECTED, text, found(text)))?;
+        let is_all = split(text).is_some_and(|(_, _, rest)| version.is_all_with(rest));
+        let beside = || VersionError::new(Self::EXPECTED, text, found(text));
+        if is_all { Ok((version, width)) } else { Err(beside()) }
+    }
 }
 
 /// Version of a Kubernetes API server, such as `v1.31.4+rke2r1` or `1.27+`.
@@ -135,6 +173,14 @@ impl Release {
     pub const fn maturity(&self) -> Maturity {
         self.maturity
     }
+
+    /// Reads the release that a row is about, or that somebody wants. It is one, and whole: no line, and no range.
+    pub fn stated(text: &str) -> Result<Self, VersionError> {
+        match Self::read_strictly(text)? {
+            (release, 2..) => Ok(release),
+            _ => Err(VersionError::new(Self::EXPECTED, text, Found::None)),
+        }
+    }
 }
 
 impl VsphereVersion {
@@ -170,8 +216,12 @@ impl Version for KubernetesVersion {
 
     fn read(text: &str) -> Result<(Self, usize), VersionError> {
         let (numbers, width, maturity) =
-            numbers_and_maturity(text).ok_or_else(|| VersionError::new(Self::EXPECTED, text))?;
+            numbers_and_maturity(text).ok_or_else(|| VersionError::new(Self::EXPECTED, text, Found::None))?;
         Ok((Self { numbers, maturity }, width))
+    }
+
+    fn is_all_with(&self, rest: &str) -> bool {
+        is_known_suffix(rest)
     }
 }
 
@@ -188,8 +238,12 @@ impl Version for Release {
 
     fn read(text: &str) -> Result<(Self, usize), VersionError> {
         let (numbers, width, maturity) =
-            numbers_and_maturity(text).ok_or_else(|| VersionError::new(Self::EXPECTED, text))?;
+            numbers_and_maturity(text).ok_or_else(|| VersionError::new(Self::EXPECTED, text, Found::None))?;
         Ok((Self { numbers, maturity }, width))
+    }
+
+    fn is_all_with(&self, rest: &str) -> bool {
+        is_known_suffix(rest)
     }
 }
 
@@ -205,7 +259,7 @@ impl Version for VsphereVersion {
     }
 
     fn read(text: &str) -> Result<(Self, usize), VersionError> {
-        let refused = || VersionError::new(Self::EXPECTED, text);
+        let refused = || VersionError::new(Self::EXPECTED, text, Found::None);
         let (mut numbers, mut width, rest) = split(text).ok_or_else(refused)?;
         // Words may follow ("GA", "build-24022515"). A bare `+` means "or newer", which is a range.
         if rest == "+" {
@@ -213,12 +267,21 @@ impl Version for VsphereVersion {
         }
         if width <= 3
             && numbers[2] == 0
-            && let Some(update) = update_number(rest)
+            && let Some((update, _)) = update(rest)
         {
             numbers[2] = update.ok_or_else(refused)?;
             width = width.max(3);
         }
         Ok((Self { numbers }, width))
+    }
+
+    fn is_all_with(&self, rest: &str) -> bool {
+        // Another update than that of the numbers is no spelling of theirs.
+        rest.is_empty()
+            || update(rest).is_some_and(|(update, patch)| {
+                let is_letter = patch.len() < 2 && patch.chars().all(|c| c.is_ascii_alphabetic());
+                update == Some(self.numbers[2]) && is_letter
+            })
     }
 }
 
@@ -260,7 +323,7 @@ macro_rules! as_text {
                 match Self::read(text)? {
                     (version, 2..) => Ok(version),
                     // A single number names a line (`3`), never something that runs.
-                    _ => Err(VersionError::new(Self::EXPECTED, text)),
+                    _ => Err(VersionError::new(Self::EXPECTED, text, Found::None)),
                 }
             }
         }
@@ -308,28 +371,28 @@ fn numbers_and_maturity(text: &str) -> Option<([u32; 4], usize, Maturity)> {
     let (numbers, width, rest) = split(text)?;
     match rest.chars().next() {
         None => Some((numbers, width, Maturity::Final)),
-        Some('-') => Some((numbers, width, maturity(&rest[1..]))),
+        Some('-') => Some((numbers, width, maturity(&rest[1..]).0)),
         Some('+' | '_' | '~') => Some((numbers, width, Maturity::Final)),
         Some(_) => None,
     }
 }
 
-/// Reads `rc.1`, `rc1`, `beta`, `alpha.0.123+gabc`. Everything else is a vendor's word, and final.
-fn maturity(suffix: &str) -> Maturity {
+/// Reads `rc.1`, `rc1`, `beta`, `alpha.0.123+gabc`, and gives what follows. Everything else is a vendor's word, and final.
+fn maturity(suffix: &str) -> (Maturity, &str) {
     let word = suffix.len() - suffix.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
     let (stage, rest) = suffix.split_at(word);
     let stage = match stage.to_ascii_lowercase().as_str() {
         "alpha" => Maturity::Alpha,
         "beta" => Maturity::Beta,
         "rc" => Maturity::Rc,
-        _ => return Maturity::Final,
+        _ => return (Maturity::Final, suffix),
     };
     let (number, rest) = leading_number(rest.strip_prefix(['.', '-']).unwrap_or(rest));
-    let (commits, _) = match rest.strip_prefix('.') {
+    let (commits, rest) = match rest.strip_prefix('.') {
         Some(next) => leading_number(next),
         None => (None, rest),
     };
-    stage(number.unwrap_or(0), commits.unwrap_or(0))
+    (stage(number.unwrap_or(0), commits.unwrap_or(0)), rest)
 }
 
 /// A number too large for us is the largest there is: only its order matters, and it is a suffix.
@@ -339,12 +402,69 @@ fn leading_number(text: &str) -> (Option<u32>, &str) {
     ((!number.is_empty()).then(|| number.parse().unwrap_or(u32::MAX)), rest)
 }
 
-/// `U3`, `u3e`, `Update 3`: the number, or `Some(None)` if there is one that cannot be read.
-fn update_number(rest: &str) -> Option<Option<u32>> {
+/// `U3`, `u3e`, `Update 3`: the number, or none if it is one that cannot be read, and what follows it.
+fn update(rest: &str) -> Option<(Option<u32>, String)> {
     let rest = rest.trim_start_matches([' ', '-', '_']).to_ascii_lowercase();
-    let after = rest.strip_prefix("update").or_else(|| rest.strip_prefix('u'))?;
-    let digits: String = after.trim_start().chars().take_while(char::is_ascii_digit).collect();
-    if digits.is_empty() { None } else { Some(digits.parse().ok()) }
+    let after = rest.strip_prefix("update").or_else(|| rest.strip_prefix('u'))?.trim_start();
+    let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, after) = after.split_at(digits);
+    if number.is_empty() { None } else { Some((number.parse().ok(), after.to_owned())) }
+}
+
+/// How what distributions append begins, after its separator: `+rke2r1`, `-eks-3861362`, `_vmware.1`.
+const VENDORS: [&str; 9] = ["rke2r", "k3s", "k0s", "eks", "gke", "aliyun", "vmware", "rancher", "deb"];
+
+/// What the separator of a suffix may be.
+const SEPARATORS: [char; 4] = ['-', '+', '_', '~'];
+
+/// Is that a pre-release, what a known vendor appends, or both?
+fn is_known_suffix(suffix: &str) -> bool {
+    let rest = match suffix.strip_prefix('-').map(maturity) {
+        Some((Maturity::Alpha(..) | Maturity::Beta(..) | Maturity::Rc(..), rest)) => rest,
+        Some((Maturity::Final, _)) | None => suffix,
+    };
+    rest.is_empty() || is_build(&rest.to_ascii_lowercase())
+}
+
+/// Is that what a known vendor appends, or the commit of a build (`+4aaeaec`), and not a second version in disguise?
+fn is_build(suffix: &str) -> bool {
+    let Some(build) = suffix.strip_prefix(SEPARATORS) else { return false };
+    let is_vendor = VENDORS.iter().any(|vendor| {
+        build.strip_prefix(vendor).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    });
+    let is_commit =
+        suffix.starts_with('+') && build.len() >= 7 && build.chars().all(|c| c.is_ascii_hexdigit());
+    let is_plain = build.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || SEPARATORS.contains(&c));
+    let has_second = build.split(SEPARATORS).any(|part| split(part).is_some_and(|(_, width, _)| width > 1));
+    (is_vendor || is_commit) && is_plain && !has_second
+}
+
+/// What a text is that is not one version and nothing else.
+fn found(text: &str) -> Found {
+    /// The numbers of versions are short, and those of builds long.
+    const DIGITS: usize = 3;
+    let text = text.trim();
+    if text.len() > LONGEST {
+        return Found::None;
+    }
+    // The number of an update is no version of its own.
+    let plain = text.to_ascii_lowercase().replace("update ", "u");
+    let is_version = |word: &&str| {
+        let word = word.strip_prefix('v').unwrap_or(word);
+        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        // Not the hash of a commit.
+        let goes_on = rest.is_empty() || rest.starts_with(['.', 'u']);
+        goes_on && (1..=DIGITS).contains(&(word.len() - rest.len()))
+    };
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+    let versions = words.filter(is_version).count();
+    if versions > 1 || versions == 1 && (plain.ends_with('+') || plain.contains("..")) {
+        Found::Range
+    } else if split(text).is_some() {
+        Found::More
+    } else {
+        Found::None
+    }
 }
 
 #[cfg(test)]

@@ -135,6 +135,28 @@ fn chosen(matrix: &Matrix, cluster: &Cluster, request: &Request) -> Option<Relea
     }
 }
 
+/// What is asked for after the fields that a text names were set as it says. None where it names no field.
+fn as_told(way: &str, request: &Request) -> Option<Request> {
+    let set = |field: &str| {
+        let (_, value) = way.split_once(&format!("{field} to "))?;
+        value.split([',', ':', ' ']).next()
+    };
+    let mut next = *request;
+    if let Some(release) = set(Driver::Csi.pin_field()) {
+        next.pin = Some(Pin::Exact(release.parse().unwrap()));
+    }
+    if way.contains(&format!("remove {}", Driver::Csi.pin_field())) {
+        next.pin = None;
+    }
+    if set(Driver::Csi.downgrade_field()) == Some("Allow") {
+        next.downgrade = Downgrade::Allow;
+    }
+    if set(Driver::Csi.channel_field()) == Some("Candidate") {
+        next.channel = Channel::Candidate;
+    }
+    (next != *request).then_some(next)
+}
+
 fn span(from: std::ops::Range<u32>, more: u32) -> impl Strategy<Value = (u32, u32)> {
     (from, 0..more).prop_map(|(from, more)| (from, from + more))
 }
@@ -325,6 +347,25 @@ proptest! {
         prop_assert!(newer > choice.release());
         prop_assert!(plain(newer).runs(&here) && plain(newer).may_be_installed(request.channel));
         prop_assert!(plain(newer).minors_off(here.minor) <= plain(choice.release()).minors_off(here.minor));
+    }
+
+    /// What the user does who reads the text, and nothing that the text does not say.
+    #[test]
+    fn whoever_does_what_the_text_says_gets_a_release(
+        (rows, here) in some_rows_and_place(), request in some_request(),
+    ) {
+        let (matrix, cluster) = (matrix(&rows), here.cluster());
+        let selection = select(&matrix, Driver::Csi, &cluster, &request);
+        let Selection::NoMatch(no_match) = &selection else { return Ok(()) };
+        let text = explain::selection(&selection);
+        let mut done = 0;
+        for way in text.split("To go on, ").last().unwrap().split(", or ") {
+            let Some(next) = as_told(way, &request) else { continue };
+            prop_assert!(chosen(&matrix, &cluster, &next).is_some(), "{} in {}", way, text);
+            done += 1;
+        }
+        let no_setting_helps = matches!(no_match.way_out, WayOut::ReadVcenters | WayOut::AddRow);
+        prop_assert_eq!(done == 0, no_setting_helps, "{}", text);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::error::Error;
 
 use vdo_compat::{
     Bound, Bounds, Channel, Chosen, Cluster, Downgrade, Driver, Evidence, Grade, Marks, Matrix, Misfit,
-    Movement, NoMatch, Outside, Range, Rendering, Request, Row, Selection, Source, Vcenter, Version,
+    Movement, NoMatch, Outside, Range, Release, Rendering, Request, Row, Selection, Source, Vcenter, Version,
     VsphereVersion, WayOut, Why, builtin, select,
 };
 
@@ -77,6 +77,7 @@ fn choice(chosen: &Chosen) -> String {
         parts.push(format!("outside {}", outside.join(" and ")));
     }
     parts.extend(chosen.newer.map(|newer| format!("newer {newer}")));
+    parts.extend(known_bad(chosen.known_bad.as_ref(), chosen.installed));
     match chosen.cautions.len() {
         0 => {}
         1 => parts.push("with a caution".into()),
@@ -93,6 +94,7 @@ fn refusal(no_match: &NoMatch) -> String {
     if parts.is_empty() {
         parts.push("no row".into());
     }
+    parts.extend(known_bad(no_match.known_bad.as_ref(), no_match.installed));
     parts.push(match no_match.way_out {
         WayOut::ReadVcenters => "read the vCenters".into(),
         WayOut::Move(release) => format!("move to {release}"),
@@ -103,6 +105,10 @@ fn refusal(no_match: &NoMatch) -> String {
         WayOut::AddRow => "add a row".into(),
     });
     format!("none: {}", parts.join("; "))
+}
+
+fn known_bad(reason: Option<&String>, installed: Option<Release>) -> Option<String> {
+    reason.zip(installed).map(|(_, installed)| format!("{installed} has turned out bad"))
 }
 
 fn misfit(misfit: &Misfit) -> String {

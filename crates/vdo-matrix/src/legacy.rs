@@ -57,7 +57,7 @@ impl Reader {
         let mut seen = BTreeSet::new();
         for (name, entry) in entries {
             let here = at.field(name);
-            let release: Release = name.parse().map_err(|fault| here.fault(Fault::Version(fault)))?;
+            let release = Release::stated(name).map_err(|fault| here.fault(Fault::Version(fault)))?;
             if !seen.insert(release) {
                 return Err(here.fault(Fault::Twice(format!("{driver} {release}"))).into());
             }

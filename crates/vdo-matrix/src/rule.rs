@@ -154,8 +154,9 @@ impl Rule {
             Self::UnparsableVersion => (
                 "unparsable-version",
                 Level::Error,
-                "A text stands where a version belongs and is none.",
-                "Write the version in quotes with two to four numbers, as in \"1.31\" or \"8.0.3\"",
+                "A text stands where a version belongs and is none, or is more than one: a range, or a version with words \
+                 beside it.",
+                "Write one version in quotes with two to four numbers, as in \"1.31\" or \"8.0.3\"; a range has its ends in min and max",
             ),
             Self::InvertedRange => (
                 "inverted-range",

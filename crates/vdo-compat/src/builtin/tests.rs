@@ -98,6 +98,24 @@ fn it_holds_each_release_once_and_only_what_is_pullable() {
 }
 
 #[test]
+fn what_the_makers_did_not_write_down_is_called_inferred() {
+    for row in matrix().rows_of(Driver::Cpi) {
+        // The README of CPI promises the same minor alone; the step behind the API server is Kubernetes' own policy, and
+        // that any step works is only seen.
+        let evidence = [&row.kubernetes.hard.evidence, &row.kubernetes.window().evidence];
+        for evidence in evidence {
+            assert_eq!(evidence.grade, Grade::Inferred, "{}", row.release);
+            assert!(evidence.reference.contains("version-skew-policy"), "{}", row.release);
+        }
+    }
+    for row in matrix().rows_of(Driver::Csi).filter(|row| row.release.line() == (3, 6)) {
+        let evidence = &row.vsphere.window().evidence;
+        assert_eq!(evidence.grade, Grade::Inferred, "{}", row.release);
+        assert!(evidence.reference.contains("openshift"), "{}", row.release);
+    }
+}
+
+#[test]
 fn every_csi_line_supports_three_kubernetes_minors() {
     for facts in &CSI {
         let (oldest, newest) = facts.kubernetes;

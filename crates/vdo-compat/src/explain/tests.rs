@@ -2,6 +2,7 @@ use super::*;
 use crate::builtin;
 use crate::cluster::Cluster;
 use crate::matrix::{Channel, Driver, Matrix};
+use crate::range::Range;
 use crate::select::tests::{cluster, made_for, matrix, row};
 use crate::select::{Movement, Request, select};
 
@@ -45,6 +46,16 @@ fn a_choice_is_told_in_one_line() {
             "CSI 3.7.0 is what spec.storageProvider.version asks for, and it fits; 3.7.1 fits too, set \
              spec.storageProvider.version to move",
         ),
+        // Not the newest release: it may not leave its line.
+        (
+            Request { movement: Movement::Patch, ..installed("3.6.0-rc.1") },
+            "CSI 3.6.0 is the newest patch that fits; what is installed no longer fits: CSI 3.6.0-rc.1 has no row in the \
+             matrix; 3.7.1 fits too, set spec.storageProvider.version to move",
+        ),
+        (
+            Request { movement: Movement::Patch, ..installed("3.7.0") },
+            "CSI 3.7.1 is the newest release that fits",
+        ),
     ] {
         assert_eq!(said(&field(), &here, request), words);
     }
@@ -75,6 +86,20 @@ fn a_cluster_outside_of_what_is_recommended_is_told_so() {
         said(&rows, &cluster("1.37.0", &["8.0.3"]), Request::default()),
         "CSI 3.7.0 is the nearest release that can run here; note: CSI 3.7.0 is made for Kubernetes 1.33 to 1.35, the \
          cluster runs 1.37.0"
+    );
+    let rows = matrix(vec![
+        made_for(("1.33", "1.34"), row("3.7.0", ("1.27", "1.40"), ("7.0", "9.0"))),
+        made_for(("1.33", "1.34"), row("3.7.1", ("1.27", "1.40"), ("7.0", "9.0"))),
+        made_for(("1.33", "1.35"), row("3.8.0", ("1.27", "1.40"), ("7.0", "9.0"))),
+    ]);
+    assert_eq!(
+        said(
+            &rows,
+            &cluster("1.37.0", &["8.0.3"]),
+            Request { movement: Movement::Patch, ..installed("3.7.0") }
+        ),
+        "CSI 3.7.1 is the nearest patch that can run here; 3.8.0 fits too, set spec.storageProvider.version to move; \
+         note: CSI 3.7.1 is made for Kubernetes 1.33 to 1.34, the cluster runs 1.37.0"
     );
 }
 
@@ -136,6 +161,86 @@ fn a_step_back_is_offered_and_not_taken() {
 }
 
 #[test]
+fn a_line_that_holds_what_is_installed_is_left_for_a_named_release_to_go_back() {
+    let line = Request { pin: Some("3.7".parse().unwrap()), ..installed("3.7.2") };
+    assert_eq!(
+        said(&field(), &cluster("1.34.5", &["8.0.3"]), line),
+        "CSI 3.7, which spec.storageProvider.version asks for, does not fit: nearest row CSI 3.7.1 is older than the \
+         installed 3.7.2; and 1 more row; CSI 3.7.2 stays installed. To go on, set spec.storageProvider.version to \
+         3.7.1, which fits, and spec.storageProvider.downgrade to Allow: that goes back to an older release"
+    );
+    let allowed = Request { downgrade: crate::select::Downgrade::Allow, ..installed("3.7.1") };
+    let said = said(&field(), &cluster("1.31.5", &["8.0.3"]), allowed);
+    assert!(
+        said.ends_with(
+            "set spec.storageProvider.version to 3.6.0, which fits: that goes back to an older release"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn that_what_is_installed_is_known_bad_is_told_where_it_is_left_and_where_it_is_held() {
+    let mut marked = field();
+    marked.rows[1].marks.known_bad = Some("it loses snapshots".into());
+    let here = cluster("1.34.1", &["8.0.3"]);
+    assert_eq!(
+        said(&marked, &here, Request { movement: Movement::Patch, ..installed("3.7.0") }),
+        "CSI 3.7.1 is the newest release that fits; the installed 3.7.0 is known to be bad: it loses snapshots"
+    );
+    assert_eq!(
+        said(&marked, &here, installed("3.7.0")),
+        "CSI 3.7.0 is installed and fits; it is known to be bad: it loses snapshots; 3.7.1 fits too, set \
+         spec.storageProvider.version to move"
+    );
+    let held = said(&marked, &cluster("1.36.1", &["8.0.3"]), installed("3.7.0"));
+    assert!(
+        held.contains(
+            "; CSI 3.7.0 stays installed, though it is known to be bad: it loses snapshots. To go on"
+        ),
+        "{held}"
+    );
+    marked.rows[0].marks.known_bad = Some("it hangs".into());
+    assert_eq!(
+        said(&marked, &cluster("1.35.0", &["8.0.3"]), installed("3.6.0")),
+        "CSI 3.6.0 is installed and does not fit: CSI 3.6.0 needs Kubernetes 1.31 to 1.34, the cluster runs 1.35.0; it \
+         stays installed, though it is known to be bad: it hangs. To go on, set spec.storageProvider.version to 3.7.1, \
+         which fits"
+    );
+}
+
+#[test]
+fn reasons_of_the_greatest_length_leave_room_for_what_to_do() {
+    let mut marked = field();
+    for row in &mut marked.rows {
+        row.marks.known_bad = Some("ü".repeat(512));
+    }
+    marked.rows[0].kubernetes.hard.range = Range::ANY;
+    let held = said(&marked, &cluster("1.36.1", &["8.0.3"]), installed("3.7.0"));
+    assert!(held.contains(&"ü".repeat(512)) && held.ends_with(ADD_A_ROW), "{held}");
+    let beside = format!("though it is known to be bad: {}…. To go on", "ü".repeat(REASON - 1));
+    assert!(held.contains(&beside), "{held}");
+    assert_eq!(cut(&"ü".repeat(REASON), REASON), "ü".repeat(REASON));
+}
+
+#[test]
+fn candidates_are_offered_only_where_that_leads_to_one() {
+    let mut marked = field();
+    marked.rows[2].marks.channel = Channel::Candidate;
+    marked.rows.remove(1);
+    let here = cluster("1.35.1", &["8.0.3"]);
+    let pin = "To go on, set spec.storageProvider.version to 3.7.1, which is a candidate and fits";
+    let both = format!("{pin}, or set spec.storageProvider.channel to Candidate");
+    for (movement, remedy) in
+        [(Movement::Stay, pin), (Movement::Patch, pin), (Movement::Latest, both.as_str())]
+    {
+        let said = said(&marked, &here, Request { movement, ..installed("3.6.0") });
+        assert!(said.ends_with(remedy), "{said}");
+    }
+    assert!(said(&marked, &here, Request::default()).ends_with(&both));
+}
+
+#[test]
 fn an_unread_vcenter_an_empty_matrix_and_marks_have_their_own_words() {
     assert_eq!(
         said(&field(), &cluster("1.34.1", &[]), Request::default()),
@@ -154,7 +259,7 @@ fn an_unread_vcenter_an_empty_matrix_and_marks_have_their_own_words() {
     assert_eq!(
         said(&marked, &here, Request::default()),
         "no CSI release fits: nearest row CSI 3.7.1 is known to be bad: it loses snapshots; CSI 3.7.0 is a candidate. \
-         To go on, set spec.storageProvider.version to 3.7.0, which is a candidate and fits, or \
+         To go on, set spec.storageProvider.version to 3.7.0, which is a candidate and fits, or set \
          spec.storageProvider.channel to Candidate"
     );
     assert_eq!(

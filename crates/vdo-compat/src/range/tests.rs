@@ -36,6 +36,17 @@ fn a_line_holds_what_starts_with_its_numbers() {
 }
 
 #[test]
+fn a_line_is_not_the_first_number_of_a_range_or_a_sentence() {
+    for text in ["7.0 - 9.0", "8.0 or newer", "8.0+", "8.0 GA"] {
+        assert!(text.parse::<Line<VsphereVersion>>().is_err(), "{text}");
+    }
+    for text in ["1.31-1.32", "1.35+", "1.35-newer"] {
+        assert!(text.parse::<Line<KubernetesVersion>>().is_err(), "{text}");
+        assert!(text.parse::<Line<Release>>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_line_knows_its_first_number() {
     let majors = ["8.0 U3", "6.7", "9", "100.0.0"].map(|text| line::<VsphereVersion>(text).major());
     assert_eq!(majors, [8, 6, 9, 100]);

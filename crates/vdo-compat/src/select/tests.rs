@@ -386,6 +386,73 @@ fn what_is_known_bad_is_not_installed_and_not_torn_out() {
     let no_match = refused(&rows, &here, pinned("3.10.0"));
     assert_eq!(no_match.misfits[0].why, Why::KnownBad { reason: "loses snapshots".into() });
     assert_eq!(no_match.way_out, WayOut::Unpin(Release::new(3, 10, 1)));
+    assert_eq!(no_match.known_bad, None, "nothing is installed");
+}
+
+#[test]
+fn that_what_is_installed_is_known_bad_is_told_where_it_stays_where_it_is_left_and_where_it_is_held() {
+    let mut rows = field();
+    rows.rows.push(row("3.10.1", ("1.34", "1.36"), ("8.0", "9.0")));
+    rows.rows[0].marks.known_bad = Some("loses snapshots".into());
+    rows.rows[1].marks.known_bad = Some("it hangs".into());
+    let bad = Some("loses snapshots".to_owned());
+    let here = cluster("1.34.1", &["8.0.3"]);
+    assert_eq!(accepted(&rows, &here, installed("3.10.0")).known_bad, bad);
+    let left = accepted(&rows, &here, Request { movement: Movement::Patch, ..installed("3.10.0") });
+    assert_eq!((left.release(), left.known_bad, left.left), (Release::new(3, 10, 1), bad.clone(), None));
+    let held = refused(&rows, &cluster("1.37.0", &["8.0.3"]), installed("3.10.0"));
+    assert_eq!(held.known_bad, bad);
+    // Of a release that is good, or has no row, there is nothing to tell.
+    assert_eq!(accepted(&rows, &here, installed("3.9.1")).known_bad, None);
+    assert_eq!(refused(&rows, &here, installed("3.7.0")).known_bad, None);
+}
+
+#[test]
+fn a_change_leads_out_of_the_hold_and_no_other_is_told() {
+    let release = |text: &str| text.parse::<Release>().unwrap();
+    let with = |pin: &str, there: &str| Request { pin: Some(pin.parse().unwrap()), ..installed(there) };
+    let here = cluster("1.34.1", &["8.0.3"]);
+    // The line holds what is installed, which has no row: only a release that is named lets it go back.
+    let line = refused(&field(), &here, with("3.9", "3.9.2"));
+    assert_eq!(
+        (line.way_out, line.changes),
+        (WayOut::GoBack(release("3.9.1")), vec![Change::PinBack(release("3.9.1"))])
+    );
+    let named = refused(&field(), &here, with("3.8.0", "3.10.0"));
+    assert_eq!(named.changes, [Change::AllowBack]);
+    let none = refused(&field(), &cluster("1.33.1", &["8.0.3"]), installed("3.10.0"));
+    assert_eq!(none.changes, [Change::PinBack(release("3.9.1"))]);
+    let loose = Request { downgrade: Downgrade::Allow, ..installed("3.10.0") };
+    let loose = refused(&field(), &cluster("1.33.1", &["8.0.3"]), loose);
+    assert_eq!(loose.changes, [Change::Pin(release("3.9.1"))], "going back is allowed already");
+    assert_eq!(
+        refused(&field(), &cluster("1.36.1", &["8.0.3"]), installed("3.9.0")).changes,
+        [Change::Pin(release("3.10.0"))]
+    );
+    assert_eq!(refused(&field(), &cluster("1.36.1", &["8.0.3"]), pinned("3.9.0")).changes, [Change::Unpin]);
+    assert_eq!(refused(&field(), &cluster("1.34.1", &[]), installed("3.9.0")).changes, []);
+    assert_eq!(refused(&field(), &cluster("1.40.1", &["8.0.3"]), installed("3.9.0")).changes, []);
+
+    // Offering candidates moves nothing that may not move, and none into another line as a patch.
+    let mut rows = field();
+    rows.rows[0].marks.channel = Channel::Candidate;
+    let here = cluster("1.36.1", &["8.0.3"]);
+    let candidate = Change::Pin(release("3.10.0"));
+    for (request, changes) in [
+        (Request::default(), &[candidate, Change::OfferCandidates][..]),
+        (installed("3.9.0"), &[candidate]),
+        (Request { movement: Movement::Patch, ..installed("3.9.0") }, &[candidate]),
+        (Request { movement: Movement::Latest, ..installed("3.9.0") }, &[candidate, Change::OfferCandidates]),
+        (pinned("3.10"), &[candidate, Change::OfferCandidates]),
+        (pinned("3.9"), &[candidate]),
+    ] {
+        let held = refused(&rows, &here, request);
+        assert_eq!(
+            (held.way_out, held.changes.as_slice()),
+            (WayOut::PinThis(release("3.10.0")), changes),
+            "{request:?}"
+        );
+    }
 }
 
 #[test]
@@ -502,7 +569,9 @@ fn a_pin_reads_as_it_was_written() {
         let pin: Pin = text.parse().unwrap();
         assert_eq!((pin.to_string().as_str(), matches!(pin, Pin::Exact(_))), (shown, exact));
     }
-    assert!("newest".parse::<Pin>().is_err());
+    for text in ["newest", "3.7-3.8", "3.7.0-3.8.0", "3.7+", "3.7.0-new"] {
+        assert!(text.parse::<Pin>().is_err(), "{text}");
+    }
     assert_eq!(Pin::from(Release::new(3, 7, 0)), "3.7.0".parse().unwrap());
 }
 
@@ -654,25 +723,30 @@ proptest! {
     #[test]
     fn the_way_out_leads_out(rows in some_matrix(), here in some_cluster(), request in some_request()) {
         let Selection::NoMatch(no_match) = select(&rows, Driver::Csi, &here, &request) else { return Ok(()) };
-        let (next, promised) = match no_match.way_out {
-            WayOut::Unpin(release) => (Request { pin: None, ..request }, release),
-            WayOut::Move(release) | WayOut::PinThis(release) | WayOut::Repin(release) => (Request { pin: Some(release.into()), ..request }, release),
-            WayOut::GoBack(release) => {
-                (Request { pin: Some(release.into()), downgrade: Downgrade::Allow, ..request }, release)
-            }
+        let promised = match no_match.way_out {
+            WayOut::Unpin(release)
+            | WayOut::Move(release)
+            | WayOut::PinThis(release)
+            | WayOut::Repin(release)
+            | WayOut::GoBack(release) => Some(release),
             WayOut::ReadVcenters => {
                 prop_assert!(here.vcenters.is_empty());
-                return Ok(());
+                None
             }
             WayOut::AddRow => {
                 let fits = |row: &Row| within(row, &here) && row.marks.known_bad.is_none() && row.rendering == Rendering::BuiltIn;
                 prop_assert!(!rows.rows.iter().any(fits));
-                return Ok(());
+                None
             }
         };
-        match select(&rows, Driver::Csi, &here, &next) {
-            Selection::Chosen(chosen) => prop_assert_eq!(chosen.release(), promised),
-            Selection::NoMatch(still) => prop_assert!(false, "{still:?}"),
+        prop_assert_eq!(no_match.changes.is_empty(), promised.is_none());
+        for change in &no_match.changes {
+            match select(&rows, Driver::Csi, &here, &change.of(&request)) {
+                // With candidates offered there may be a better one, or none that moves so far.
+                Selection::Chosen(_) if *change == Change::OfferCandidates => {}
+                Selection::Chosen(chosen) => prop_assert_eq!(Some(chosen.release()), promised),
+                Selection::NoMatch(still) => prop_assert!(false, "{change:?}: {still:?}"),
+            }
         }
     }
 

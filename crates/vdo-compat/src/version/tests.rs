@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 
 use proptest::prelude::*;
 
-use super::{KubernetesVersion, LONGEST, Maturity, Release, Version, VsphereVersion};
+use super::{Found, KubernetesVersion, LONGEST, Maturity, Release, Version, VsphereVersion};
 
 fn kubernetes(text: &str) -> KubernetesVersion {
     text.parse().unwrap()
@@ -131,6 +131,115 @@ fn what_is_no_version_is_refused_with_its_own_text() {
         assert!(text.parse::<VsphereVersion>().is_err(), "{text}");
     }
     assert_eq!("latest".parse::<Release>().unwrap_err().to_string(), "\"latest\" is not a driver release");
+}
+
+/// What a text is when it is written down as a bound: the version, or what it is instead.
+fn strictly<V: Version>(text: &str) -> Result<String, Found> {
+    V::read_strictly(text).map(|(version, _)| version.to_string()).map_err(|error| error.found)
+}
+
+#[test]
+fn what_an_author_writes_down_is_one_version_and_nothing_else() {
+    for (text, read) in [
+        ("1.31", Ok("1.31.0")),
+        (" v1.31.4\n", Ok("1.31.4")),
+        ("1.36.0-rc.1", Ok("1.36.0-rc.1")),
+        ("1.26.1-beta.1+k3s1", Ok("1.26.1-beta.1")),
+        ("1.37.0-alpha.0.123+3d1f8c2ab9", Ok("1.37.0-alpha.0.123")),
+        ("1.31.4+rke2r1", Ok("1.31.4")),
+        ("1.30.5+k3s1", Ok("1.30.5")),
+        ("1.30.5+K0S.1", Ok("1.30.5")),
+        ("1.33.4-eks-3861362", Ok("1.33.4")),
+        ("1.33.4-eks", Ok("1.33.4")),
+        ("1.27.3-gke.100", Ok("1.27.3")),
+        ("1.28.9-aliyun.1", Ok("1.28.9")),
+        ("1.28.4+vmware.1-fips.1", Ok("1.28.4")),
+        ("1.24.17_vmware.2", Ok("1.24.17")),
+        ("1.25.0~deb1", Ok("1.25.0")),
+        ("3.3.1-rancher1", Ok("3.3.1")),
+        ("1.29.6+4aaeaec", Ok("1.29.6")),
+        // Ranges, closed and open.
+        ("1.31-1.32", Err(Found::Range)),
+        ("1.31-32", Err(Found::Range)),
+        ("1.31 - 1.32", Err(Found::Range)),
+        ("1.31-v1.32", Err(Found::Range)),
+        ("1.31..1.32", Err(Found::Range)),
+        ("1.31 to 1.32", Err(Found::Range)),
+        ("3.8.0-3.9.0", Err(Found::Range)),
+        ("1.35+", Err(Found::Range)),
+        ("1.31.0-rc.1-1.32.0", Err(Found::Range)),
+        ("v1.31.4+rke2r1-v1.33.4+rke2r1", Err(Found::Range)),
+        ("1.31.4-eks-1.33.4-eks", Err(Found::Range)),
+        ("1.31.4-eks or 1.33", Err(Found::Range)),
+        // Words, and what nobody is known to append.
+        ("1.31 or newer", Err(Found::More)),
+        ("1.31-newer", Err(Found::More)),
+        ("1.31+latest", Err(Found::More)),
+        ("1.31-eks or newer", Err(Found::More)),
+        ("1.31-debug", Err(Found::More)),
+        ("1.31.0-rc.1x", Err(Found::More)),
+        ("1.31.0+4aaeae", Err(Found::More)),
+        ("1.31.0-4aaeaec", Err(Found::More)),
+        ("1.31.0+4aaeaeg", Err(Found::More)),
+        ("1.31.0 eks", Err(Found::More)),
+        ("latest", Err(Found::None)),
+        ("newer than 1.31", Err(Found::None)),
+        ("1.2.3.4.5", Err(Found::None)),
+        ("1.x", Err(Found::None)),
+        ("4294967296.0", Err(Found::None)),
+        ("+", Err(Found::None)),
+        ("", Err(Found::None)),
+    ] {
+        let read = read.map(str::to_owned);
+        assert_eq!(strictly::<KubernetesVersion>(text), read, "{text}");
+        assert_eq!(strictly::<Release>(text), read, "{text}");
+    }
+    for (text, read) in [
+        ("8.0", Ok("8.0.0")),
+        ("8.0.3.00400", Ok("8.0.3.00400")),
+        ("8.0 U3", Ok("8.0.3")),
+        ("8.0u3e", Ok("8.0.3")),
+        ("8.0 Update 3", Ok("8.0.3")),
+        ("8.0.3 U3", Ok("8.0.3")),
+        ("7.0 - 9.0", Err(Found::Range)),
+        ("7-9", Err(Found::Range)),
+        ("7U1-8U3", Err(Found::Range)),
+        ("7.0, 8.0", Err(Found::Range)),
+        ("8.0 U1 - 8.0 U3", Err(Found::Range)),
+        ("8.0+", Err(Found::Range)),
+        ("8.0 or newer", Err(Found::More)),
+        ("8.0 and newer", Err(Found::More)),
+        ("8.0 U3 or newer", Err(Found::More)),
+        ("8.0 Update 3 or newer", Err(Found::More)),
+        ("8.0 U3ep", Err(Found::More)),
+        ("8.0 U3!", Err(Found::More)),
+        ("8.0 U99999999999", Err(Found::More)),
+        ("8.0.2 U3", Err(Found::More)),
+        ("8.0 GA", Err(Found::More)),
+        ("8.0.3 build-24022515", Err(Found::More)),
+        ("8.0.3-24022515", Err(Found::More)),
+        ("ESXi 8.0", Err(Found::None)),
+        ("8.0.x", Err(Found::None)),
+    ] {
+        assert_eq!(strictly::<VsphereVersion>(text), read.map(str::to_owned), "{text}");
+    }
+    // As long as a version may be, and longer.
+    let (just, long) = (format!("1.31-1.32{}", "0".repeat(LONGEST - 9)), "0".repeat(LONGEST - 8));
+    assert_eq!(strictly::<Release>(&just), Err(Found::Range));
+    assert_eq!(strictly::<Release>(&format!("1.31-1.32{long}")), Err(Found::None));
+}
+
+#[test]
+fn a_stated_release_has_two_numbers_and_is_alone() {
+    assert_eq!(Release::stated("v3.7").unwrap(), Release::new(3, 7, 0));
+    for (text, words) in [
+        ("3", "\"3\" is not a driver release"),
+        ("newest", "\"newest\" is not a driver release"),
+        ("3.8.0-3.9.0", "\"3.8.0-3.9.0\" is a range where one driver release belongs"),
+        ("3.8.0-new", "\"3.8.0-new\" has words or a build beside the driver release; leave them out"),
+    ] {
+        assert_eq!(Release::stated(text).unwrap_err().to_string(), words);
+    }
 }
 
 #[test]
@@ -262,6 +371,21 @@ proptest! {
         let _ = KubernetesVersion::read(&text);
         let _ = VsphereVersion::read(&text);
         let _ = Release::read(&text);
+    }
+
+    #[test]
+    fn what_is_read_strictly_is_read_as_anywhere_and_numbers_always_are(
+        text in "[vV]?[0-9.]{0,12}[-+_~ uU.]?(rc|eks|k3s|rke2r|update)?[-+. 0-9a-f]{0,20}", plain in core(),
+    ) {
+        fn agree<V: Version>(text: &str) -> bool {
+            V::read_strictly(text).is_ok_and(|read| V::read(text) == Ok(read))
+        }
+        for text in [text.as_str(), "7.0 - 9.0"] {
+            prop_assert!(KubernetesVersion::read_strictly(text).is_err() || agree::<KubernetesVersion>(text));
+            prop_assert!(VsphereVersion::read_strictly(text).is_err() || agree::<VsphereVersion>(text));
+            prop_assert!(Release::read_strictly(text).is_err() || agree::<Release>(text));
+        }
+        prop_assert!(agree::<KubernetesVersion>(&plain) && agree::<VsphereVersion>(&plain) && agree::<Release>(&plain));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vdo_compat::{
     Bound, Bounds, Caution, Channel, Driver, End, Evidence, Grade, KubernetesVersion, Line, Marks, Range,
-    Release, Rendering, Row, Version, VsphereVersion, builtin,
+    Release, Rendering, Row, Version, VersionError, VsphereVersion, builtin,
 };
 
 use super::{MAX_ADDRESS, MAX_CAUTIONS, MAX_IMAGES, MAX_SENTENCE, SCHEMA_VERSION, shape};
@@ -63,7 +63,7 @@ fn read_row(at: &Pointer<'_>, row: shape::Row) -> Result<Row, Refusal> {
         shape::Driver::Cpi => Driver::Cpi,
         shape::Driver::Csi => Driver::Csi,
     };
-    let release: Release = version(&at.field("release"), &row.release)?;
+    let release = version(&at.field("release"), Release::stated(&row.release))?;
     let needs_cpi = match (driver, row.needs_cpi) {
         (Driver::Csi, needed) => needed.unwrap_or(true),
         (Driver::Cpi, None) => false,
@@ -179,17 +179,14 @@ fn range<V: Version>(at: &Pointer<'_>, range: Option<shape::Range>) -> Result<Ra
     let shape::Range { min, max } = range.unwrap_or_default();
     let end = |name: &str, text: Option<String>| match text {
         None => Ok(End::Open),
-        Some(text) => version::<Line<V>>(&at.field(name), &text).map(End::At),
+        Some(text) => version(&at.field(name), text.parse::<Line<V>>()).map(End::At),
     };
     let range = Range { from: end("min", min)?, to: end("max", max)? };
     if range.is_inverted() { Err(at.fault(Fault::Inverted)) } else { Ok(range) }
 }
 
-fn version<T: std::str::FromStr<Err = vdo_compat::VersionError>>(
-    at: &Pointer<'_>,
-    text: &str,
-) -> Result<T, Refusal> {
-    text.parse().map_err(|fault| at.fault(Fault::Version(fault)))
+fn version<T>(at: &Pointer<'_>, read: Result<T, VersionError>) -> Result<T, Refusal> {
+    read.map_err(|fault| at.fault(Fault::Version(fault)))
 }
 
 /// A text for people, in one line. Blanks around it are no part of it: YAML adds a line break to some texts.

@@ -132,6 +132,15 @@ fn everything_that_a_row_can_say_is_read() {
 }
 
 #[test]
+fn a_bound_in_the_words_of_a_distribution_is_read() {
+    let text = with("min: \"1.33\", max: \"1.35\"", "min: v1.33.4+rke2r1, max: 1.35.1-eks-3861362")
+        .replace("max: \"9.0\"", "max: 9.0 Update 1");
+    let row = read(&text).matrix.rows.remove(0);
+    assert_eq!(row.kubernetes.window().range.to_string(), "1.33.4 to 1.35.1");
+    assert_eq!(row.vsphere.window().range.to_string(), "8.0 to 9.0.1");
+}
+
+#[test]
 fn what_nothing_is_said_of_is_as_an_author_expects() {
     let text = "schemaVersion: 1\nrows:\n- {driver: CSI, release: 3.7.0, kubernetes: {hard: {}}, vsphere: {min: '7.0'}}\n";
     let Parsed { matrix, notes, .. } = read(text);
@@ -191,7 +200,29 @@ fn a_fault_is_named_with_its_place_and_what_belongs_there() {
         (
             with("{max: \"7.0\"}", "{max: \"7.0+\"}"),
             22,
-            "/rows/0/cautions/0/vsphere/max cannot be read: \"7.0+\" is not a vSphere version",
+            "/rows/0/cautions/0/vsphere/max cannot be read: \"7.0+\" is a range where one vSphere version belongs",
+        ),
+        (
+            with("release: 3.7.0", "release: 3.7.0-3.8.0"),
+            6,
+            "/rows/0/release cannot be read: \"3.7.0-3.8.0\" is a range where one driver release belongs",
+        ),
+        (
+            with("min: \"1.33\"", "min: 1.33-1.34"),
+            10,
+            "/rows/0/kubernetes/recommended/min cannot be read: \"1.33-1.34\" is a range where one Kubernetes version \
+             belongs",
+        ),
+        (
+            with("max: \"9.0\"", "max: 8.0 or newer"),
+            11,
+            "/rows/0/vsphere/recommended/max cannot be read: \"8.0 or newer\" has words or a build beside the vSphere \
+             version; leave them out",
+        ),
+        (
+            with("upgradesFrom: {min: \"2.3\"}", "upgradesFrom: {min: 2.3 - 3.6}"),
+            13,
+            "/rows/0/upgradesFrom/min cannot be read: \"2.3 - 3.6\" is a range where one driver release belongs",
         ),
         (
             with("{min: \"1.33\", max", "{min: \"1.36\", max"),

@@ -163,7 +163,20 @@ fn a_fault_is_named_with_its_place() {
         ),
         (
             with(r#""9.0""#, r#""9.0+""#),
-            "/CSI/3.7.0/vSphere/max cannot be read: \"9.0+\" is not a vSphere version",
+            "/CSI/3.7.0/vSphere/max cannot be read: \"9.0+\" is a range where one vSphere version belongs",
+        ),
+        (
+            with(r#""9.0""#, r#""8.0 and newer""#),
+            "/CSI/3.7.0/vSphere/max cannot be read: \"8.0 and newer\" has words or a build beside the vSphere version; \
+             leave them out",
+        ),
+        (
+            with(r#""min": "1.33", "max": "1.36""#, r#""skewVersion": "1.33-1.36""#),
+            "/CSI/3.7.0/k8s/skewVersion cannot be read: \"1.33-1.36\" is a range where one Kubernetes version belongs",
+        ),
+        (
+            format!(r#"{{"CSI": {{"3.8.0-3.9.0": {GOOD}}}}}"#),
+            "/CSI/3.8.0-3.9.0 cannot be read: \"3.8.0-3.9.0\" is a range where one driver release belongs",
         ),
         (with(r#""9.0""#, r#""6.7""#), "/CSI/3.7.0/vSphere has a min above its max"),
         (with(r#""1.33""#, r#""1.37""#), "/CSI/3.7.0/k8s has a min above its max"),
