@@ -38,6 +38,6 @@ pub use allowed::{Forbidden, is_allowed};
 pub use answer::{Fetched, Known};
 pub use error::{FetchError, Part, Phase, Retry};
 pub use fetch::{Fetcher, Limits, Settings};
-pub use proxy::{Proxy, ProxyError};
+pub use proxy::{Proxy, ProxyError, is_direct};
 pub use tls::{BundleError, Distrust, Roots};
 pub use trust::{Pin, PinError, PublicKey, PublicKeyError, TrustError, verify};

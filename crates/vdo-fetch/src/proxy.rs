@@ -79,14 +79,19 @@ impl Proxy {
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || url.port() == Some(0) {
             return Err(ProxyError::Shape);
         }
-        let direct = no_proxy.split(',').filter_map(|entry| entry.parse().ok()).collect();
+        let direct = entries(no_proxy).collect();
         let authorization = authorization(url.username(), url.password());
         Ok(Some(Self { host, port: url.port().unwrap_or(80), authorization, direct }))
     }
 
     /// Whether an address is fetched through the proxy.
     pub(crate) fn serves(&self, address: &Address) -> bool {
-        !self.direct.iter().any(|entry| entry.covers(address))
+        let target = Target {
+            host: &address.host(),
+            literal: address.literal().map(|literal| literal.to_canonical()),
+            port: address.port(),
+        };
+        !self.direct.iter().any(|entry| entry.covers(&target))
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -101,6 +106,25 @@ impl Proxy {
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization.as_ref().map(SecretString::expose_secret)
     }
+}
+
+/// Whether `NO_PROXY` says that a server is asked without a proxy. `host` is a name or an address, with brackets or without.
+pub fn is_direct(no_proxy: &str, host: &str, port: u16) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches([']', '.']).to_ascii_lowercase();
+    let literal = host.parse::<IpAddr>().ok().map(|literal| literal.to_canonical());
+    let target = Target { host: &host, literal, port };
+    entries(no_proxy).any(|entry| entry.covers(&target))
+}
+
+fn entries(no_proxy: &str) -> impl Iterator<Item = Direct> {
+    no_proxy.split(',').filter_map(|entry| entry.parse().ok())
+}
+
+/// What is to be reached.
+struct Target<'a> {
+    host: &'a str,
+    literal: Option<IpAddr>,
+    port: u16,
 }
 
 impl fmt::Display for Proxy {
@@ -192,18 +216,15 @@ fn split_port(entry: &str) -> (&str, &str) {
 }
 
 impl Direct {
-    fn covers(&self, address: &Address) -> bool {
-        let literal = address.literal().map(|literal| literal.to_canonical());
-        let same_port = |port: &str| port.is_empty() || port == address.port().to_string();
+    fn covers(&self, target: &Target<'_>) -> bool {
+        let Target { host, literal, .. } = *target;
+        let same_port = |port: &str| port.is_empty() || port == target.port.to_string();
         match self {
             Self::Everything => true,
             Self::Range { network, bits } => literal.is_some_and(|literal| within(literal, *network, *bits)),
             Self::Address { address, port } => literal == Some(address.to_canonical()) && same_port(port),
-            Self::Name { name, port } => {
-                let host = address.host();
-                (host == *name || is_below(&host, name)) && same_port(port)
-            }
-            Self::Below { name, port } => is_below(&address.host(), name) && same_port(port),
+            Self::Name { name, port } => (host == name || is_below(host, name)) && same_port(port),
+            Self::Below { name, port } => is_below(host, name) && same_port(port),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) type Transport = BoxService<Request<Body>, Response<Box<DynBody>>, Bo
 
 /// A client without layers of our own.
 pub(crate) fn builder(config: Config) -> Result<ClientBuilder<Transport>, kube::Error> {
-    // Both are for people on their own machines, and kube knows how.
+    // Both are for people on their own machines, and kube knows how; the account of a pod has neither.
     if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
         return ClientBuilder::try_from(config);
     }

@@ -11,6 +11,7 @@ use vdo_runtime::Cluster;
 use vdo_runtime::client::READ_DEADLINE;
 
 use crate::args::Place;
+use crate::proxy::{self, Environment};
 
 /// The cluster: a file that is named, else the files of KUBECONFIG, else the usual file, else the pod's own.
 pub async fn connect(place: &Place) -> Result<Cluster> {
@@ -25,16 +26,25 @@ pub async fn connect(place: &Place) -> Result<Cluster> {
 }
 
 async fn config(place: &Place) -> Result<Config> {
-    let config = match (kubeconfig(place)?, &place.server) {
+    let file = kubeconfig(place)?;
+    let proxy = file.as_ref().and_then(|file| proxy::of_cluster(file, place));
+    let config = match (file, &place.server) {
         (Some(file), _) if is_chosen(&file, place) => chosen(file, place).await?,
         (_, Some(_)) => Config::new(Default::default()),
         (Some(_), None) => {
             return Err(anyhow!("the kubeconfig has no current context; use --context"));
         }
-        (None, None) => Config::incluster()
-            .map_err(|_| anyhow!("no kubeconfig was found; use --kubeconfig, or set KUBECONFIG"))?,
+        // A pod asks its own API server directly, as the operators do.
+        (None, None) => {
+            return Config::incluster()
+                .map_err(|_| anyhow!("no kubeconfig was found; use --kubeconfig, or set KUBECONFIG"))
+                .and_then(|config| overridden(config, place));
+        }
     };
-    overridden(config, place)
+    let mut config = overridden(config, place)?;
+    // The library compares NO_PROXY with the proxy in place of the server.
+    config.proxy_url = proxy::choose(proxy.as_deref(), &config.cluster_url, &Environment::read())?;
+    Ok(config)
 }
 
 /// What the command line says counts before what a file says.
@@ -82,8 +92,18 @@ async fn chosen(mut file: Kubeconfig, place: &Place) -> Result<Config> {
         context = Some(name);
     }
     let options = KubeConfigOptions { context, cluster: place.cluster.clone(), user: place.user.clone() };
-    // These errors print their sources themselves.
-    Config::from_custom_kubeconfig(file, &options).await.map_err(|error| anyhow!("{error}"))
+    Config::from_custom_kubeconfig(file, &options).await.map_err(|error| match error {
+        KubeconfigError::ParseProxyUrl(_) => {
+            proxy::unreadable("the proxy (proxy-url of the kubeconfig, or HTTPS_PROXY)")
+        }
+        KubeconfigError::ParseNoProxy(error) => {
+            anyhow!(
+                "NO_PROXY cannot be read: {error}; list names, addresses and ranges with commas between them"
+            )
+        }
+        // These errors print their sources themselves.
+        error => anyhow!("{error}"),
+    })
 }
 
 fn kubeconfig(place: &Place) -> Result<Option<Kubeconfig>> {

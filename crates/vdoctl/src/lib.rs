@@ -1,7 +1,7 @@
 //! vdoctl: what a person asks VDO, on the command line.
 //!
 //! Start with [`args`] (what can be asked, and [`called`]: under which name) and [`run`](run::run). [`render`] shows
-//! offline what an operator would apply. [`connect`] finds a cluster, [`observe`] reads it, [`seen`] sums it up, [`next`]
+//! offline what an operator would apply. [`connect`] finds a cluster, [`proxy`] the way to it, [`observe`] reads it, [`seen`] sums it up, [`next`]
 //! says what to do, [`screen`] draws it and [`watch`] keeps it current; [`nodes`] is the same for each node, and
 //! [`plan`] says what the operators would change. [`explain`] looks a reason up, [`matrix`] says offline which release
 //! fits and what is wrong with a matrix, [`release`] lets go of what no operator is left to finish, [`completion`] is for shells.
@@ -28,6 +28,7 @@ pub mod observe;
 pub mod page;
 pub mod plan;
 pub mod progress;
+pub mod proxy;
 pub mod release;
 pub mod render;
 pub mod run;

@@ -11,6 +11,8 @@ use vdo_compat::{
     Bounds, Channel, Cluster, Driver, Grade, KubernetesVersion, Matrix, Release, Request, Row, Selection,
     Vcenter, Version, VsphereVersion, explain, misfit, select,
 };
+use vdo_matrix::Note;
+use vdo_matrix::places::Places;
 
 use crate::look::{Look, Mark};
 use crate::page::Page;
@@ -126,6 +128,16 @@ fn cautions(matrix: &Matrix, row: &Row, cluster: &Cluster) -> Vec<String> {
         Selection::Chosen(chosen) => explain::cautions(&chosen),
         Selection::NoMatch(_) => Vec::new(),
     }
+}
+
+/// What is in a document and does nothing, each with its place.
+pub fn notes(name: &str, text: &str, notes: &[Note]) -> Vec<String> {
+    let places = if notes.is_empty() { Places::default() } else { Places::of(text) };
+    let said = notes.iter().map(|note| match places.at(&note.at) {
+        Some(position) => format!("{name}:{position}: {note}"),
+        None => format!("{name}: {note}"),
+    });
+    said.collect()
 }
 
 fn newest_first(matrix: &Matrix, driver: Driver) -> Vec<&Row> {

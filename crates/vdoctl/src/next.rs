@@ -55,6 +55,10 @@ pub fn step(seen: &Seen, report: &Report) -> String {
     if let Some(driver) = report.drivers.iter().find(behind) {
         return mend(driver, seen);
     }
+    // CSI before CPI: what holds a removal is held by CSI first.
+    if let Some(driver) = report.drivers.iter().rev().find(|it| it.has_news()) {
+        return advice(driver);
+    }
     "wait a minute; if this stays, see the conditions of the VDOConfig".to_owned()
 }
 

@@ -32,7 +32,7 @@ use crate::release::{self, Found, Intent};
 use crate::render::{self, Request, Secrets};
 use crate::seen::{Report, Seen};
 use crate::version::{self, Versions};
-use crate::watch::Watch;
+use crate::watch::{First, Watch};
 use crate::{completion, explain, input, observe, screen, terminal, yaml};
 
 /// What the exit code says.
@@ -140,7 +140,7 @@ async fn may_upgrade(place: &Place, color: Colour, args: MatrixMayUpgradeArgs) -
             let (cluster, running) = patiently(&progress, work).await?;
             let matrix = match args.show.matrix {
                 Some(_) => read_matrix(&args.show, &progress).await?,
-                None => running.matrix(&cluster, &place.namespace).await?,
+                None => patiently(&progress, running.matrix(&cluster, &place.namespace)).await?,
             };
             ((running.installed, running.now), matrix)
         }
@@ -178,7 +178,7 @@ async fn read_matrix(args: &MatrixShowArgs, progress: &Progress) -> Result<(Stri
     let name = document.name;
     let parsed =
         vdo_matrix::parse(document.source, &document.text).with_context(|| format!("cannot use {name}"))?;
-    parsed.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    matrix::notes(&name, &document.text, &parsed.notes).iter().for_each(|note| eprintln!("note: {note}"));
     Ok((name, parsed.matrix))
 }
 
@@ -221,7 +221,7 @@ async fn status(called: Called, place: &Place, color: Colour, args: StatusArgs) 
         observe::observe(cluster, &place.namespace, Timestamp::now()).await
     };
     if args.watch {
-        let cluster = connect(place).await?;
+        let cluster = patiently(&progress, connect(place)).await?;
         // Texts for programs stand one below the other also where a person sees them.
         let surface = if args.output.is_some() { Surface::Elsewhere } else { terminal::out() };
         let mut watch = Watch {
@@ -237,6 +237,7 @@ async fn status(called: Called, place: &Place, color: Colour, args: StatusArgs) 
                 })
             },
             complain: &|what| eprintln!("{}: {what}", called.name()),
+            first: First { progress: &progress, surface: terminal::err(), to: &mut stderr() },
         };
         let end = async {
             // Without a signal to wait for it ends as any program does.

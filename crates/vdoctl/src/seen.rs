@@ -117,6 +117,16 @@ impl DriverReport {
         }
     }
 
+    /// Whether its operator says this, or a part of it: the answers for both drivers stand in one message, and what one
+    /// operator says of its driver stands behind the type of the condition.
+    fn says(&self, message: &str) -> bool {
+        message.split(" | ").any(|part| {
+            let of =
+                part.strip_prefix(self.condition.type_.as_str()).and_then(|rest| rest.strip_prefix(": "));
+            [self.beyond(), self.condition.message.as_str()].contains(&of.unwrap_or(part))
+        })
+    }
+
     /// Whether it works, and something is to be said about it all the same: a hold, drift, a pause.
     pub fn has_news(&self) -> bool {
         let said = &self.condition;
@@ -267,12 +277,7 @@ impl Report {
             .iter()
             // It is advice, and nothing is wrong.
             .filter(|it| it.type_ != UPGRADEABLE)
-            .filter(|it| {
-                let is_said = |driver: &DriverReport| {
-                    [driver.beyond(), driver.condition.message.as_str()].contains(&it.message.as_str())
-                };
-                is_wrong(it) && !self.drivers.iter().any(is_said)
-            })
+            .filter(|it| is_wrong(it) && !self.drivers.iter().any(|driver| driver.says(&it.message)))
             .map(|it| said(&status.conditions, &it.type_, it.observed_generation))
             .collect();
     }

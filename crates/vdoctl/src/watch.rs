@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::look::Surface;
+use crate::progress::Progress;
 use crate::run::{Answer, Reader, write};
 use crate::seen::{Report, Seen};
 
@@ -37,6 +38,18 @@ pub struct Watch<'a, W: Write> {
     pub form: &'a dyn Fn(&Report, Timestamp) -> Result<String>,
     /// What is said of a look that failed, where no screen shows it.
     pub complain: &'a dyn Fn(&str),
+    /// What is said until there is something to show.
+    pub first: First<'a>,
+}
+
+/// What a person sees before the first look has ended.
+pub struct First<'a> {
+    /// What the look is at.
+    pub progress: &'a Progress,
+    /// Whether a person sees it.
+    pub surface: Surface,
+    /// Where to.
+    pub to: &'a mut dyn Write,
 }
 
 impl<W: Write> Watch<'_, W> {
@@ -57,7 +70,7 @@ impl<W: Write> Watch<'_, W> {
             let trouble = tokio::select! {
                 biased;
                 () = &mut end => return answer(last.as_ref(), None),
-                look = observe() => match look {
+                look = self.look(&mut observe, last.is_none()) => match look {
                     Ok(seen) => {
                         let report = Report::of(&seen);
                         last = Some((seen, report));
@@ -80,6 +93,19 @@ impl<W: Write> Watch<'_, W> {
                 () = sleep(EVERY) => {}
             }
         }
+    }
+
+    /// Nothing is on the screen before the first look ends, so that one says how long it takes.
+    async fn look(
+        &mut self,
+        observe: &mut impl AsyncFnMut() -> Result<Seen>,
+        is_first: bool,
+    ) -> Result<Seen> {
+        if !is_first {
+            return observe().await;
+        }
+        let First { progress, surface, to } = &mut self.first;
+        progress.during(*surface, to, observe()).await
     }
 
     /// One screen, which is drawn again when it differs.

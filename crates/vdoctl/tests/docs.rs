@@ -62,7 +62,11 @@ fn the_page_tells_of_every_command_and_of_how_a_cluster_is_found() {
     let page = std::fs::read_to_string(page::path()).unwrap();
     let line = Args::command();
     for command in line.get_subcommands() {
-        assert!(page.contains(&format!("| `vdoctl {}", command.get_name())), "{}", command.get_name());
+        let name = command.get_name();
+        assert!(page.contains(&format!("\n| `vdoctl {name}")), "{name}");
+        for part in command.get_subcommands().map(|part| part.get_name()) {
+            assert!(page.contains(&format!("\n| `vdoctl {name} {part}`")), "{name} {part}");
+        }
     }
     for option in line.get_arguments().filter_map(|option| option.get_long()) {
         assert!(page.contains(&format!("--{option}")), "--{option}");

@@ -160,7 +160,9 @@ fn a_matrix_is_explained_and_shown_without_a_cluster() {
     let chosen = ask(&["--vsphere", "8.0.3", "--driver", "csi", "--matrix", &mine]);
     assert_eq!(chosen.code, Some(0), "{}", chosen.err);
     assert!(chosen.out.contains("\n3.7.0    chosen  "), "{}", chosen.out);
-    assert!(chosen.err.contains("note: /CSI/3.7.0/deploymentPath is not applied"), "{}", chosen.err);
+    let column = std::fs::read_to_string(&mine).unwrap().find("\"deploymentPath\"").unwrap() + 1;
+    let note = format!("note: {mine}:1:{column}: /CSI/3.7.0/deploymentPath is not applied");
+    assert!(chosen.err.starts_with(&note), "{}", chosen.err);
     assert_eq!(vdoctl(&["matrix", "show", "--matrix", &mine]).out.lines().count(), 2);
     assert_eq!(vdoctl(&["matrix", "show"]).code, Some(0));
 
@@ -169,6 +171,108 @@ fn a_matrix_is_explained_and_shown_without_a_cluster() {
         let said = ask(wrong);
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{wrong:?}");
         assert!(!said.err.is_empty(), "{wrong:?}");
+    }
+}
+
+/// A cluster with CSI 3.7.0, whose matrix is named by this source.
+fn with_matrix_of(source: &str) -> Server {
+    let server = Server::start(Api::new());
+    server.api.put(
+        CONFIG,
+        json!({"apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VDOConfig",
+            "metadata": {"name": "vdo", "namespace": NAMESPACE, "generation": 1},
+            "spec": {"storageProvider": {"vsphereCloudConfig": "vc1"}},
+            "status": {
+                "gates": {"generation": 1, "kubernetes": "1.34.1", "matrix": {"source": source, "digest": "d"}},
+                "csi": {"installed": {"release": "3.7.0", "revision": "r", "since": "2026-03-01T11:58:00Z"}}}}),
+    );
+    server.api.put(
+        "/apis/vdo.vmware.com/v1alpha1/namespaces/vmware-system-vdo/vspherecloudconfigs/vc1",
+        json!({"apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VsphereCloudConfig",
+            "metadata": {"name": "vc1", "namespace": NAMESPACE, "generation": 1},
+            "spec": {"vcIp": "vc1.example.com", "credentials": "c"},
+            "status": {"verified": {"generation": 1, "server": "vc1.example.com", "port": 443, "version": "8.0.3",
+                "apiVersion": "8.0.3.0", "build": "1", "datacenters": [],
+                "secret": {"namespace": NAMESPACE, "name": "c", "uid": "u", "resourceVersion": "7"},
+                "trust": {"mode": "CA", "sha256": "AB", "sha1": "CD"}}}}),
+    );
+    server
+}
+
+#[test]
+fn a_cluster_whose_matrix_is_at_an_address_is_answered_for_from_the_copy_that_it_keeps() {
+    const URL: &str = "https://matrix.example.com/m?token=hunter2";
+    let rows = json!([{"driver": "CSI", "release": "3.7.0", "kubernetes": {"min": "1.30", "max": "1.40"},
+        "vsphere": {"min": "7.0"}}]);
+    let copy = |url: &str| vdo_core::sources::copy::Copy {
+        url: url.to_owned(),
+        known: vdo_fetch::Known::default(),
+        fetched: "2026-01-02T03:04:05Z".to_owned(),
+        is_settled: true,
+        bytes: json!({"schemaVersion": 1, "rows": rows}).to_string().into_bytes(),
+        signature: None,
+    };
+    let map = |name: &str| format!("/api/v1/namespaces/{NAMESPACE}/configmaps/{name}");
+    let sources = [
+        (
+            "ConfigMap/comp-matrix-config",
+            map("comp-matrix-config"),
+            json!({"data": {"versionConfigURL": URL},
+            "apiVersion": "v1", "kind": "ConfigMap"}),
+        ),
+        (
+            "CompatibilityConfig/mine",
+            "/apis/vdo.vmware.com/v1alpha1/namespaces/vmware-system-vdo/compatibilityconfigs/mine".to_owned(),
+            json!({"spec": {"matrixURL": URL}, "apiVersion": "vdo.vmware.com/v1alpha1", "kind": "CompatibilityConfig"}),
+        ),
+    ];
+    for (source, path, mut object) in sources {
+        let server = with_matrix_of(source);
+        let name = source.split('/').next_back().unwrap();
+        object["metadata"] = json!({"name": name, "namespace": NAMESPACE});
+        server.api.put(&path, object);
+        let ask = || {
+            vdoctl(&[
+                "matrix",
+                "may-upgrade",
+                "--kubernetes",
+                "1.39.0",
+                "-o",
+                "json",
+                "--server",
+                &server.address,
+            ])
+        };
+        let missing = ask();
+        assert_eq!((missing.code, missing.out.as_str()), (Some(2), ""), "{source}");
+        assert!(missing.err.contains("give that with --matrix"), "{}", missing.err);
+        let keep = |url: &str| {
+            server.api.put(
+                &map("vdo-matrix-copy"),
+                serde_json::to_value(copy(url).to_config_map(NAMESPACE)).unwrap(),
+            );
+        };
+        keep("https://matrix.example.com/other");
+        let other = ask();
+        assert!(
+            other.code == Some(2) && other.err.contains("is the copy of another address"),
+            "{}",
+            other.err
+        );
+        keep(URL);
+        let said = ask();
+        let answer: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{}", said.err));
+        assert_eq!((said.code, &answer["mayUpgrade"]), (Some(0), &json!(true)), "{}", said.out);
+        let named = format!("{source}, the copy of https://matrix.example.com/m?… of 2026-01-02T03:04:05Z");
+        assert_eq!(answer["matrix"], named);
+        for said in [missing, other, said] {
+            assert!(
+                !said.out.contains("hunter2") && !said.err.contains("hunter2"),
+                "{}{}",
+                said.out,
+                said.err
+            );
+        }
     }
 }
 

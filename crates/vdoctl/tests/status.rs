@@ -1,11 +1,13 @@
 //! Transcripts of `vdoctl status`: what a person reads in each situation, kept as golden files.
 #![allow(clippy::unwrap_used)]
 
+mod field;
 mod page;
 
+use field::Field;
 use k8s_openapi::jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use vdo_api::{Truth, VDOConfigStatus, condition};
 use vdo_plan::Reading;
 use vdoctl::look::{Look, Paint};
 use vdoctl::screen::screen;
@@ -13,11 +15,7 @@ use vdoctl::seen::{Operator, Report, Seen};
 
 const NOW: &str = "2026-03-01T12:00:00Z";
 
-fn decoded<K: DeserializeOwned>(value: Value) -> K {
-    serde_json::from_value(value).unwrap()
-}
-
-fn condition(type_: &str, status: &str, reason: &str, message: &str, generation: i64) -> Value {
+fn condition_of(type_: &str, status: &str, reason: &str, message: &str, generation: i64) -> Value {
     json!({"type": type_, "status": status, "reason": reason, "message": message,
         "observedGeneration": generation, "lastTransitionTime": "2026-03-01T11:50:00Z"})
 }
@@ -45,13 +43,6 @@ fn installed() -> Seen {
     }
 }
 
-fn config(name: &str, created: &str, status: Value) -> Value {
-    json!({"apiVersion": "vdo.vmware.com/v1alpha1", "kind": "VDOConfig",
-        "metadata": {"name": name, "namespace": "vmware-system-vdo", "generation": 2, "creationTimestamp": created},
-        "spec": {"cloudProvider": {"vsphereCloudConfigs": ["vc1"]}, "storageProvider": {"vsphereCloudConfig": "vc1"}},
-        "status": status})
-}
-
 fn vcenter(conditions: Value, verified: Value) -> Value {
     let mut status = json!({"observedGeneration": 1, "conditions": conditions});
     if !verified.is_null() {
@@ -64,16 +55,47 @@ fn vcenter(conditions: Value, verified: Value) -> Value {
 
 fn verified() -> Value {
     let conditions = ["Reachable", "Trusted", "CredentialsValid", "DatacentersFound", "Ready"]
-        .map(|type_| condition(type_, "True", "VCenterVerified", "vCenter 8.0.3 build 24022515", 1));
-    let verified = json!({"generation": 1, "server": "vc1.example.com", "port": 443, "version": "8.0.3",
-        "apiVersion": "8.0.3.0", "build": "24022515", "datacenters": ["/DC0"],
-        "secret": {"namespace": "vmware-system-vdo", "name": "vc1-credentials", "uid": "u", "resourceVersion": "7"},
-        "trust": {"mode": "CA", "sha256": "AB", "sha1": "CD"}});
-    vcenter(json!(conditions), verified)
+        .map(|type_| condition_of(type_, "True", "VCenterVerified", "vCenter 8.0.3 build 24022515", 1));
+    vcenter(json!(conditions), known())
 }
 
-fn with(config: Value, vcenter: Value) -> Seen {
-    Seen { configs: Reading::Present(vec![decoded(config)]), vcenters: vec![decoded(vcenter)], ..installed() }
+fn known() -> Value {
+    json!({"generation": 1, "server": "vc1.example.com", "port": 443, "version": "8.0.3",
+        "apiVersion": "8.0.3.0", "build": "24022515", "datacenters": ["/DC0"],
+        "secret": {"namespace": "vmware-system-vdo", "name": "vc1-credentials", "uid": "u", "resourceVersion": "7"},
+        "trust": {"mode": "CA", "sha256": "AB", "sha1": "CD"}})
+}
+
+/// Its password is wrong; known is what was known of it before.
+fn refused(verified: Value) -> Value {
+    let refused = "vc1.example.com refused the login with Secret vmware-system-vdo/vc1-credentials: user name or \
+        password is wrong, expired or locked. Correct the Secret, which is tried at once, or ask for another try: \
+        kubectl annotate --overwrite vspherecloudconfig -n vmware-system-vdo vc1 \
+        vdo.vmware.com/retry-login=\"$(date)\"";
+    let conditions = json!([
+        condition_of("Reachable", "True", "Reached", "vc1.example.com:443 answers", 1),
+        condition_of("Trusted", "True", "CertificateTrusted", "signed by a trusted authority", 1),
+        condition_of("CredentialsValid", "False", "LoginRefused", refused, 1),
+        condition_of("DatacentersFound", "Unknown", "NotCheckedYet", "waits for CredentialsValid", 1),
+        condition_of("Ready", "False", "LoginRefused", refused, 1),
+    ]);
+    vcenter(conditions, verified)
+}
+
+/// What a person meets in the field.
+fn seen(field: &Field) -> Seen {
+    Seen {
+        now: field.now,
+        configs: Reading::Present(vec![field.config.clone()]),
+        vcenters: vec![field.vcenter.clone()],
+        ..installed()
+    }
+}
+
+/// A release of CSI that needs this Kubernetes, and one of CPI that needs none in particular.
+fn rows(csi: &Value) -> Value {
+    let row = |driver: &str, release: &str, kubernetes: &Value| json!({"driver": driver, "release": release, "kubernetes": kubernetes, "vsphere": {"min": "7.0"}});
+    json!([row("CPI", "1.36.0", &json!({"min": "1.33"})), row("CSI", "3.7.0", csi)])
 }
 
 fn nothing_installed() -> Seen {
@@ -81,98 +103,43 @@ fn nothing_installed() -> Seen {
 }
 
 fn waiting_for_cpi() -> Seen {
-    let waits = "CPI 1.36.0 is being rolled out: 1 of 3 pods work: pod vdo-cpi-x7k2p on cp-2: ImagePullBackOff \
-        back-off pulling image registry.k8s.io/cloud-pv-vsphere/cloud-provider-vsphere:v1.36.0";
-    let status = json!({
-        "observedGeneration": 2,
-        "conditions": [
-            condition("Accepted", "True", "AsWanted", "this VDOConfig counts", 2),
-            condition("CompatibilityResolved", "True", "ReleasesChosen", "CPI 1.36.0 is the newest that fits", 2),
-            condition("NodesInitialised", "False", "NodesWait", "1 of 3 nodes are initialised", 2),
-            condition("Ready", "False", "RollingOut", &format!("CPIReady: {waits}"), 2),
-            condition("CPIReady", "False", "RollingOut", waits, 0),
-            condition("CSIReady", "False", "CPINotReady", "CSI waits for CPI; see CPIReady", 0),
-        ],
-        "nodes": {"expected": 3, "initialised": 1, "findings": [
-            {"reason": "VMNotFound", "count": 1, "names": ["w-17"]},
-            {"reason": "ToolsNotRunning", "count": 7, "names": ["w-1", "w-2", "w-3", "w-4", "w-5"]}]},
-        "cpi": {"observedGeneration": 2, "attempt": {"verb": "Roll", "release": "1.36.0", "revision": "77ab",
-            "generation": 2, "since": "2026-03-01T11:57:00Z", "deadline": "2026-03-01T12:07:00Z"}},
-    });
-    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+    let waits = "1 of 3 pods work: pod vdo-cpi-x7k2p on cp-2: ImagePullBackOff back-off pulling image \
+        registry.k8s.io/cloud-pv-vsphere/cloud-provider-vsphere:v1.36.0";
+    let findings = json!([
+        {"reason": "VMNotFound", "count": 1, "names": ["w-17"]},
+        {"reason": "ToolsNotRunning", "count": 7, "names": ["w-1", "w-2", "w-3", "w-4", "w-5"]}]);
+    let field = Field::new("1.36.3", verified()).nodes(1, findings).trouble("1.36.0", waits);
+    seen(&field.settled().at(NOW).settled())
 }
 
-fn ready_status() -> Value {
-    json!({
-        "observedGeneration": 2,
-        "conditions": [
-            condition("Accepted", "True", "AsWanted", "this VDOConfig counts", 2),
-            condition("CompatibilityResolved", "True", "ReleasesChosen", "CPI 1.36.0 is the newest that fits", 2),
-            condition("NodesInitialised", "True", "AsWanted", "3 of 3 nodes are initialised", 2),
-            condition("Ready", "True", "AsWanted", "CPI and CSI work", 2),
-            condition("Degraded", "False", "AsWanted", "", 2),
-            condition("CPIReady", "True", "Installed", "CPI 1.36.0 works", 2),
-            condition("CSIReady", "True", "Installed", "CSI 3.7.0 works", 2),
-        ],
-        "nodes": {"expected": 3, "initialised": 3},
-        "cpi": {"installed": {"release": "1.36.0", "revision": "77ab", "since": "2026-03-01T11:57:00Z"}},
-        "csi": {"installed": {"release": "3.7.0", "revision": "99cd", "since": "2026-03-01T11:58:00Z"}},
-    })
+/// Both drivers were rolled out, and work.
+fn field() -> Field {
+    Field::new("1.36.3", verified()).settled().at(NOW)
 }
 
 fn ready() -> Seen {
-    with(config("vdo", "2026-03-01T11:50:00Z", ready_status()), verified())
+    seen(&field().settled())
 }
 
 fn wrong_password() -> Seen {
-    let refused = "vc1.example.com refused the login with Secret vmware-system-vdo/vc1-credentials: user name or \
-        password is wrong, expired or locked. Correct the Secret, which is tried at once";
-    let conditions = json!([
-        condition("Reachable", "True", "Reached", "vc1.example.com:443 answers", 1),
-        condition("Trusted", "True", "CertificateTrusted", "signed by a trusted authority", 1),
-        condition("CredentialsValid", "False", "LoginRefused", refused, 1),
-        condition("DatacentersFound", "Unknown", "NotCheckedYet", "waits for CredentialsValid", 1),
-        condition("Ready", "False", "LoginRefused", refused, 1),
-    ]);
-    let not_read =
-        "a first installation waits until VsphereCloudConfig vc1 was verified once; see its conditions";
-    let status = json!({
-        "observedGeneration": 2,
-        "conditions": [
-            condition("Accepted", "True", "AsWanted", "this VDOConfig counts", 2),
-            condition("CompatibilityResolved", "Unknown", "VCentersNotRead", not_read, 2),
-            condition("Ready", "False", "LoginRefused", &format!("VsphereCloudConfig vc1: {refused}"), 2),
-            condition("CPIReady", "False", "NoReleaseFits", not_read, 0),
-            condition("CSIReady", "False", "NoReleaseFits", not_read, 0),
-        ],
-    });
-    with(config("vdo", "2026-03-01T11:50:00Z", status), vcenter(conditions, Value::Null))
+    let waits = json!([{"reason": "WaitsForCloudProvider", "count": 3, "names": ["cp-1", "w-1", "w-2"]}]);
+    seen(&Field::new("1.36.3", refused(Value::Null)).nodes(0, waits).settled().at(NOW))
+}
+
+/// The password went wrong while the drivers were at work.
+fn password_changed() -> Seen {
+    seen(&field().vcenter(refused(known())).settled())
 }
 
 fn no_match() -> Seen {
-    let nearest = "no release of CSI fits; the nearest is CSI 3.7.0, which needs Kubernetes 1.33 to 1.35, the \
-        cluster runs 1.36.3";
-    let mut status = ready_status();
-    status["conditions"] = json!([
-        condition("Accepted", "True", "AsWanted", "this VDOConfig counts", 2),
-        condition("CompatibilityResolved", "False", "NoReleaseFits", nearest, 2),
-        condition("Ready", "False", "NoReleaseFits", nearest, 2),
-        condition("CPIReady", "True", "Installed", "CPI 1.36.0 works", 2),
-        condition("CSIReady", "False", "NoReleaseFits", nearest, 0),
-    ]);
-    status["csi"] = json!({});
-    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+    let rows = rows(&json!({"min": "1.33", "max": "1.35"}));
+    seen(&Field::new("1.36.3", verified()).with_matrix(&rows).settled().at(NOW))
 }
 
 /// Kubernetes was upgraded beyond what CSI is made for: what is installed keeps running.
-fn held() -> Seen {
-    let nearest = "no release of CSI fits; the nearest is CSI 3.7.0, which needs Kubernetes 1.33 to 1.35, the \
-        cluster runs 1.36.3";
-    let mut status = ready_status();
-    status["conditions"][1] = condition("CompatibilityResolved", "False", "NoReleaseFits", nearest, 2);
-    status["conditions"][6] =
-        condition("CSIReady", "True", "NoReleaseFits", &format!("CSI 3.7.0 works; {nearest}"), 1);
-    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+fn held() -> Field {
+    let rows = rows(&json!({"min": "1.33", "max": "1.35"}));
+    Field::new("1.35.2", verified()).with_matrix(&rows).settled().at(NOW).kubernetes("1.36.3").settled()
 }
 
 const CRASHES: &str = "Deployment vsphere-csi-controller: 0 of 2 pods work: pod vsphere-csi-controller-5f7d8-x2x7k on \
@@ -180,53 +147,37 @@ const CRASHES: &str = "Deployment vsphere-csi-controller: 0 of 2 pods work: pod 
 
 /// The roll-out of a new release did not work, and the one before it was brought back.
 fn rolled_back() -> Seen {
-    let mut status = ready_status();
-    let said = format!("CSI 3.6.0 works; CSI 3.7.0 was rolled back; {CRASHES}");
-    status["conditions"][6] = condition("CSIReady", "True", "RevisionRefused", &said, 1);
-    status["gates"] = json!({"generation": 2, "kubernetes": "1.36.3", "matrix": {"source": "BuiltIn", "digest": "9c1f"},
-        "cpi": {"release": "1.36.0", "verdict": "Open"}, "csi": {"release": "3.7.0", "verdict": "Open"}});
-    status["csi"] = json!({
-        "installed": {"release": "3.6.0", "revision": "88bc", "since": "2026-02-01T11:58:00Z"},
-        "refused": [{"kind": "Release", "release": "3.7.0", "revision": "99cd", "generation": 2,
-            "reason": "RolloutTimedOut", "message": CRASHES, "since": "2026-03-01T11:58:00Z"}],
-    });
-    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+    let before = Field::new("1.35.2", verified()).csi_pinned("3.6.0").settled();
+    let rolling = before.csi_pinned("3.7.0").trouble("3.7.0", CRASHES).settled();
+    seen(&rolling.at("2026-03-01T12:08:00Z").settled())
 }
 
 /// What was installed and worked does not work any more.
 fn failed() -> Seen {
-    let mut status = ready_status();
-    let said = format!("CSI 3.7.0: {CRASHES}");
-    status["conditions"][3] = condition("Ready", "False", "NotWorking", &format!("CSIReady: {said}"), 2);
-    status["conditions"][4] = condition("Degraded", "True", "NotWorking", &said, 2);
-    status["conditions"][6] = condition("CSIReady", "False", "NotWorking", &said, 0);
-    with(config("vdo", "2026-03-01T11:50:00Z", status), verified())
+    let field = field();
+    let csi = field.config.status.as_ref().unwrap().csi.as_ref().unwrap();
+    let release = csi.record.installed.as_ref().unwrap().release.clone();
+    seen(&field.trouble(&release, CRASHES).settled())
 }
 
 fn second_config() -> Seen {
     let mut seen = ready();
     let Reading::Present(configs) = &mut seen.configs else { panic!("there is one") };
-    let ignored = "VDOConfig vdo is the one that counts in this namespace; delete one of the two";
-    let status = json!({"conditions": [condition("Accepted", "False", "NotActive", ignored, 2)]});
-    configs.insert(0, decoded(config("another", "2026-03-01T11:59:00Z", status)));
+    let mut other = configs[0].clone();
+    other.metadata.name = Some("another".to_owned());
+    other.metadata.finalizers = None;
+    other.status = Some(VDOConfigStatus {
+        conditions: vdo_core::order::sum::inactive(&other, "vdo", seen.now),
+        ..VDOConfigStatus::default()
+    });
+    configs.insert(0, other);
     seen
 }
 
-/// Deleted while a volume needs CSI, and one replica of an operator is away.
+/// Deleted while volumes need CSI, and one replica of an operator is away.
 fn deleting() -> Seen {
-    let held = "2 volumes need the driver (pvc-1, pvc-2); delete them, or set spec.deletionPolicy to Orphan";
-    let mut status = ready_status();
-    status["conditions"] = json!([
-        condition("Accepted", "True", "AsWanted", "this VDOConfig counts", 2),
-        condition("CompatibilityResolved", "True", "ReleasesChosen", "CPI 1.36.0 is the newest that fits", 2),
-        condition("Ready", "False", "Removing", "this VDOConfig is being deleted", 2),
-        condition("CPIReady", "True", "CSIStillThere", "CPI 1.36.0 works; CPI stays until CSI is gone", 2),
-        condition("CSIReady", "False", "VolumesExist", held, 2),
-    ]);
-    let mut config = config("vdo", "2026-03-01T11:50:00Z", status);
-    config["metadata"]["deletionTimestamp"] = json!("2026-03-01T11:59:00Z");
-    config["metadata"]["finalizers"] = json!(["vdo.vmware.com/csi", "vdo.vmware.com/cpi"]);
-    let mut seen = with(config, verified());
+    let volumes = ["PersistentVolume pvc-1", "PersistentVolume pvc-2"];
+    let mut seen = seen(&field().deleted_while_needed(&volumes).settled());
     seen.operators = Reading::Present(vec![operator("vdo-core", 2), operator("csi-operator", 1)]);
     seen
 }
@@ -275,14 +226,24 @@ fn no_release_fits() {
 
 #[test]
 fn a_hold_keeps_what_is_installed_and_says_why() {
-    check("held", &held());
-    let report = Report::of(&held());
+    let field = held();
+    check("held", &seen(&field));
+    let report = Report::of(&seen(&field));
+    let resolved = of(&seen(&field), "CompatibilityResolved");
+    assert!(resolved.status == Truth::False && resolved.message.contains(" | "), "{resolved:?}");
     assert!(
         report.ready && report.conditions.is_empty(),
         "said once, at the driver: {:?}",
         report.conditions
     );
-    assert!(report.next.starts_with("CSI: no release of CSI fits; the nearest is"), "{}", report.next);
+    assert!(!field.csi_gate().is_empty());
+    assert_eq!(report.next, format!("CSI: {}", field.csi_gate()));
+}
+
+/// What the one VDOConfig says.
+fn of(seen: &Seen, type_: &str) -> vdo_api::Condition {
+    let conditions = &seen.configs.present().unwrap()[0].status.as_ref().unwrap().conditions;
+    condition::find(conditions, type_).unwrap().clone()
 }
 
 #[test]
@@ -296,21 +257,31 @@ fn a_roll_out_that_did_not_work_was_taken_back() {
 #[test]
 fn a_driver_has_failed() {
     check("failed", &failed());
-    assert!(!Report::of(&failed()).ready);
+    let report = Report::of(&failed());
+    assert!(!report.ready);
+    assert_eq!(of(&failed(), "Degraded").status, Truth::True);
+    assert!(report.conditions.is_empty(), "said once, at the driver: {:?}", report.conditions);
+}
+
+#[test]
+fn what_degrades_and_is_no_drivers_word_is_said_beside() {
+    let report = Report::of(&password_changed());
+    let types: Vec<&str> = report.conditions.iter().map(|it| it.type_.as_str()).collect();
+    assert_eq!(types, ["Degraded"], "{report:?}");
 }
 
 #[test]
 fn a_ready_cluster_with_nodes_that_wait_says_where_to_look() {
-    let mut status = ready_status();
-    status["nodes"] = json!({"expected": 3, "initialised": 2, "findings": [
-        {"reason": "WaitsForCloudProvider", "count": 1, "names": ["w-17"]}]});
-    let report = Report::of(&with(config("vdo", "2026-03-01T11:50:00Z", status), verified()));
+    let waits = json!([{"reason": "WaitsForCloudProvider", "count": 1, "names": ["w-17"]}]);
+    let report = Report::of(&seen(&field().settled().nodes(2, waits).settled()));
+    assert!(report.ready, "{report:?}");
     assert_eq!(report.next, "see what is wrong with which node: `vdoctl nodes`");
 }
 
 #[test]
 fn colours_change_nothing_but_colours() {
-    let sights = [installed(), waiting_for_cpi(), ready(), wrong_password(), held(), failed(), deleting()];
+    let sights =
+        [installed(), waiting_for_cpi(), ready(), wrong_password(), seen(&held()), failed(), deleting()];
     for (seen, width) in sights.iter().flat_map(|seen| [(seen, 80), (seen, 200)]) {
         let painted = screen(seen, Look { width, paint: Paint::Coloured });
         let mut bare = painted.clone();
@@ -339,14 +310,18 @@ fn a_second_config_is_ignored() {
 #[test]
 fn a_deletion_waits_for_volumes() {
     check("deleting", &deleting());
-    assert!(Report::of(&deleting()).next.contains("spec.deletionPolicy to Orphan"));
+    let csi = of(&deleting(), "CSIReady");
+    assert_eq!((csi.status, csi.reason.as_str()), (Truth::True, "VolumesExist"), "{csi:?}");
+    let report = Report::of(&deleting());
+    assert_eq!(report.next, format!("CSI: {}", report.drivers[1].beyond()));
+    assert!(report.next.contains("delete them"), "{}", report.next);
 }
 
 #[test]
 fn only_what_is_ready_for_this_generation_is_ready() {
-    let mut changed = config("vdo", "2026-03-01T11:50:00Z", ready_status());
-    changed["metadata"]["generation"] = json!(3);
-    let report = Report::of(&with(changed, verified()));
+    let mut changed = field().settled();
+    changed.config.metadata.generation = Some(3);
+    let report = Report::of(&seen(&changed));
     assert!(
         !report.ready && report.summary.contains("generation 3 has not been looked at yet"),
         "{}",
@@ -395,12 +370,9 @@ fn programs_get_the_same_in_json() {
 
 #[test]
 fn the_page_lists_the_fields_of_a_status() {
-    let mut status = ready_status();
-    status["conditions"][1] = condition("CompatibilityResolved", "False", "MatrixUnusable", "two sources", 2);
-    let also = with(config("vdo", "2026-03-01T11:50:00Z", status), verified());
     let sights = [
         nothing_installed(),
-        also,
+        password_changed(),
         waiting_for_cpi(),
         rolled_back(),
         no_match(),

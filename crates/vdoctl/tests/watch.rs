@@ -15,10 +15,11 @@ use support::{Api, Reply};
 use tokio::time::{Instant, sleep};
 use vdoctl::look::{Look, Surface};
 use vdoctl::observe::observe;
+use vdoctl::progress::Progress;
 use vdoctl::run::Answer;
 use vdoctl::screen;
 use vdoctl::seen::Report;
-use vdoctl::watch::{EVERY, Watch};
+use vdoctl::watch::{EVERY, First, Watch};
 
 const NAMESPACE: &str = "vmware-system-vdo";
 const CONFIG: &str = "/apis/vdo.vmware.com/v1alpha1/namespaces/vmware-system-vdo/vdoconfigs/vdo";
@@ -38,11 +39,12 @@ fn rolling() -> Value {
         "deadline": "2026-03-01T12:01:00Z"})
 }
 
-/// What was printed, and what was complained of beside it.
+/// What was printed, what was complained of beside it, and what was said before the first look ended.
 struct Watched {
     answer: Result<Answer>,
     out: String,
     complaints: Vec<String>,
+    first: String,
 }
 
 /// What happens at some second.
@@ -51,13 +53,16 @@ type Event = (u64, Box<dyn FnOnce(&Api)>);
 /// Watches for so long, in which these things happen, each at its second.
 async fn watched(api: &Api, surface: Surface, height: usize, seconds: u64, events: Vec<Event>) -> Watched {
     let (cluster, begun, complaints) = (api.cluster(), Instant::now(), RefCell::new(Vec::new()));
-    let mut out = Vec::new();
+    let (mut out, mut first) = (Vec::new(), Vec::new());
+    let progress = Progress::default();
+    progress.say("asking");
     let mut watch = Watch {
         out: &mut out,
         surface,
         height: &|| height,
         form: &|report: &Report, now| Ok(screen::draw(report, now, Look::plain(80))),
         complain: &|what| complaints.borrow_mut().push(what.to_owned()),
+        first: First { progress: &progress, surface, to: &mut first },
     };
     // The clock of the screen goes with that of the test.
     let start: Timestamp = "2026-03-01T12:00:05Z".parse().unwrap();
@@ -75,7 +80,8 @@ async fn watched(api: &Api, surface: Surface, height: usize, seconds: u64, event
         answer = watching => answer,
         () = script => unreachable!("it never ends"),
     };
-    Watched { answer, out: String::from_utf8(out).unwrap(), complaints: complaints.into_inner() }
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Watched { answer, out: text(out), complaints: complaints.into_inner(), first: text(first) }
 }
 
 fn looks(api: &Api) -> usize {
@@ -181,6 +187,24 @@ async fn a_cluster_that_cannot_be_read_at_first_or_at_last_is_unreadable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn before_there_is_a_screen_a_person_sees_what_is_waited_for() {
+    let api = Api::new();
+    api.script(|_| Some(Reply::Hang));
+    for (surface, words) in [(Surface::Terminal, "asking (3 s) ..."), (Surface::Elsewhere, "")] {
+        let waited = watched(&api, surface, 24, 4, Vec::new()).await;
+        assert!(waited.out.is_empty() && waited.first.contains(words), "{:?}", waited.first);
+        assert_eq!(waited.first.is_empty(), words.is_empty());
+    }
+    // Then the screen itself says what is not current.
+    api.clear_script();
+    api.put(CONFIG, config("True", "CSI works", Value::Null));
+    let hangs: Box<dyn FnOnce(&Api)> = Box::new(|api| api.script(|_| Some(Reply::Hang)));
+    let later = watched(&api, Surface::Terminal, 24, 9, vec![(3, hangs)]).await;
+    assert!(later.out.contains("Ready: CSI works"), "{}", later.out);
+    assert_eq!(later.first, "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_has_seen_enough_ends_it() {
     struct Closed;
     impl Write for Closed {
@@ -199,6 +223,7 @@ async fn a_reader_that_has_seen_enough_ends_it() {
         height: &|| 24,
         form: &|report: &Report, now| Ok(screen::draw(report, now, Look::plain(80))),
         complain: &|_| {},
+        first: First { progress: &Progress::default(), surface: Surface::Elsewhere, to: &mut Vec::new() },
     };
     let begun = Instant::now();
     let answer =

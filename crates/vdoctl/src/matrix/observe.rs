@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
+use vdo_api::names::MATRIX_COPY;
 use vdo_api::status::{Gates, VDOConfigStatus};
-use vdo_api::{VDOConfig, VsphereCloudConfig};
+use vdo_api::{CompatibilityConfig, VDOConfig, VsphereCloudConfig};
 use vdo_compat::{Driver, Matrix, Source, builtin};
 use vdo_core::order::choose::{Wish, last_known, last_known_hosts};
+use vdo_core::order::matrix::{Origin, Place, Sources, wanted};
+use vdo_core::sources::copy::Copy;
+use vdo_plan::Reading;
 use vdo_plan::driver::records;
 use vdo_runtime::Cluster;
 use vdo_runtime::clock::wall;
@@ -16,9 +20,6 @@ use vdo_runtime::configs::fetch_active;
 use vdo_runtime::status::fetch_all;
 
 use super::upgrade::{Installed, Versions};
-
-/// The key of a ConfigMap that holds a matrix.
-const CONTENT: &str = "versionConfigContent";
 
 /// What a cluster runs.
 pub struct Running {
@@ -82,23 +83,68 @@ fn installed(config: &VDOConfig, status: &VDOConfigStatus) -> Result<BTreeMap<Dr
 }
 
 impl Running {
-    /// The matrix that counts in this cluster, and what it is called.
+    /// The matrix that counts in this cluster, and what it is called. Of a matrix at an address it is the copy that vdo-core
+    /// keeps, and its name says of when.
     pub async fn matrix(&self, cluster: &Cluster, namespace: &str) -> Result<(String, Matrix)> {
         let source = self.gates.matrix.source.as_str();
-        if source == Source::BuiltIn.name() {
-            return Ok(("built in".to_owned(), builtin::matrix().clone()));
+        match origin(cluster, namespace, source).await? {
+            Origin::BuiltIn => Ok(("built in".to_owned(), builtin::matrix().clone())),
+            Origin::Content(content) => Ok((source.to_owned(), rows(source, Source::ConfigMap, &content)?)),
+            Origin::Place(place) => copy(cluster, namespace, source, &place).await,
         }
-        let Some(name) = source.strip_prefix("ConfigMap/") else {
-            bail!("the matrix of this cluster is that of {source}; give its address with --matrix");
-        };
-        let api = Api::<ConfigMap>::namespaced(cluster.client().clone(), namespace);
-        let map = cluster.read(api.get(name)).await.with_context(|| format!("cannot read {source}"))?;
-        let content = map.data.unwrap_or_default().remove(CONTENT);
-        let content = content.with_context(|| {
-            format!("{source} has no {CONTENT}; if it has an address, give that with --matrix")
-        })?;
-        let parsed =
-            vdo_matrix::parse(Source::ConfigMap, &content).with_context(|| format!("cannot use {source}"))?;
-        Ok((source.to_owned(), parsed.matrix))
     }
+}
+
+/// Where the rows of this source are, as vdo-core reads it.
+async fn origin(cluster: &Cluster, namespace: &str, source: &str) -> Result<Origin> {
+    let mut sources =
+        Sources { config_maps: Reading::Present(BTreeMap::new()), objects: Reading::Present(Vec::new()) };
+    match source.split_once('/') {
+        None if source == Source::BuiltIn.name() => return Ok(Origin::BuiltIn),
+        Some(("ConfigMap", name)) => {
+            let data = config_map(cluster, namespace, name).await?.data.unwrap_or_default();
+            sources.config_maps = Reading::Present(BTreeMap::from([(name, data)]));
+        }
+        Some(("CompatibilityConfig", name)) => {
+            let api = Api::<CompatibilityConfig>::namespaced(cluster.client().clone(), namespace);
+            let object =
+                cluster.read(api.get(name)).await.with_context(|| format!("cannot read {source}"))?;
+            sources.objects = Reading::Present(vec![(name.to_owned(), Ok(object.spec))]);
+        }
+        Some(_) | None => bail!(
+            "vdo-core has no matrix for this VDOConfig; see CompatibilityResolved, or name a matrix with --matrix"
+        ),
+    }
+    let wanted = wanted(&sources).map_err(|finding| anyhow!("cannot use {source}: {}", finding.message))?;
+    Ok(wanted.origin)
+}
+
+async fn config_map(cluster: &Cluster, namespace: &str, name: &str) -> Result<ConfigMap> {
+    let api = Api::<ConfigMap>::namespaced(cluster.client().clone(), namespace);
+    cluster.read(api.get(name)).await.with_context(|| format!("cannot read ConfigMap/{name}"))
+}
+
+/// The copy of what is at this address.
+async fn copy(cluster: &Cluster, namespace: &str, source: &str, place: &Place) -> Result<(String, Matrix)> {
+    let address = &place.address;
+    let advice = || format!("{source} names {address}; give that with --matrix");
+    let map = config_map(cluster, namespace, MATRIX_COPY).await.with_context(advice)?;
+    let copy = Copy::from_config_map(map)
+        .with_context(|| format!("ConfigMap/{MATRIX_COPY} holds no copy as vdo-core writes it"))
+        .with_context(advice)?;
+    ensure!(
+        copy.url == address.as_str(),
+        "ConfigMap/{MATRIX_COPY} is the copy of another address; {}, or wait until vdo-core has fetched it",
+        advice()
+    );
+    let name = format!("{source}, the copy of {address} of {}", copy.fetched);
+    place.check(&copy.bytes, copy.signature.as_deref()).with_context(|| format!("cannot trust {name}"))?;
+    let text = String::from_utf8(copy.bytes).with_context(|| format!("cannot use {name}"))?;
+    let matrix = rows(&name, Source::Url, &text)?;
+    Ok((name, matrix))
+}
+
+fn rows(name: &str, source: Source, text: &str) -> Result<Matrix> {
+    let parsed = vdo_matrix::parse(source, text).with_context(|| format!("cannot use {name}"))?;
+    Ok(parsed.matrix)
 }

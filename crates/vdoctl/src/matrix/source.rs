@@ -3,7 +3,6 @@
 //! An address is judged, fetched and checked as vdo-core does it, so that what is said about a matrix here is what an
 //! operator would find. That holds for addresses of this machine, too: they are refused, and a file is the way out.
 
-use std::env;
 use std::io::stderr;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,7 @@ use vdo_fetch::{Address, AddressError, Fetcher, Proxy, PublicKey, Roots, Setting
 
 use crate::args::MatrixTrustArgs;
 use crate::progress::Progress;
+use crate::proxy::Environment;
 use crate::{input, terminal};
 
 /// More than any key, bundle of authorities or signature has.
@@ -106,18 +106,9 @@ fn fetcher(trust: &MatrixTrustArgs) -> Result<Fetcher> {
             .with_context(|| format!("cannot use the authorities of {}", file.display()))?,
         None => Roots::public(),
     };
-    let proxy =
-        Proxy::from_values(&variable(["HTTPS_PROXY", "https_proxy"]), &variable(["NO_PROXY", "no_proxy"]))?;
+    let said = Environment::read();
+    let proxy = Proxy::from_values(&said.https_proxy, &said.no_proxy)?;
     Ok(Fetcher::new(Settings { roots, proxy, limits: LIMITS }))
-}
-
-/// The first of these variables that says something, as programs written in Go read them.
-fn variable(names: [&str; 2]) -> String {
-    names
-        .into_iter()
-        .filter_map(|name| env::var(name).ok())
-        .find(|value| !value.is_empty())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
