@@ -16,7 +16,8 @@ fn every_node_is_a_known_machine(observed: &Observed) -> Option<Finding> {
         Finding::advise(
             &reasons::NODES_OUTSIDE_VSPHERE,
             format!(
-                "for {} of {} nodes the listed vCenters have no machine, so CPI never deletes a node",
+                "for {} of {} nodes the vCenters of spec.cloudProvider have no machine, so CPI never deletes a node; \
+                 add the vCenter that holds them, unless they are meant to be elsewhere",
                 nodes.foreign, nodes.expected
             ),
         )

@@ -9,6 +9,7 @@ use vdo_api::VDOConfigSpec;
 use vdo_api::condition::name_some;
 use vdo_api::vdoconfig::{FileAccess, FileVolumes};
 use vdo_compat::Release;
+use vdo_plan::finding::ROLES;
 use vdo_plan::vcenter::{self, Vcenter, VcenterFacts};
 use vdo_plan::{Finding, Reading};
 
@@ -217,7 +218,8 @@ impl Inputs {
     /// Checks everything and reports every obstacle at once, in a stable order.
     pub fn resolve(facts: &Facts<'_>) -> Result<Self, Vec<Finding>> {
         let mut obstacles = Vec::new();
-        let mut advice = Vec::new();
+        // The gravest first: who can read the password, what is not as asked, and then what only surprises.
+        let (mut advice, mut minor) = (Vec::new(), Vec::new());
         let release = keep(&mut obstacles, known_release(&facts.release));
         let cluster_id = keep(&mut obstacles, cluster_id::choose(&facts.cluster_id));
         let snapshots = keep(&mut obstacles, snapshots(&facts.cluster));
@@ -227,9 +229,9 @@ impl Inputs {
         let distribution =
             keep(&mut obstacles, text("spec.storageProvider.clusterDistribution", distribution));
         let volumes = storage.and_then(|s| s.file_volumes.as_ref());
-        let net_permissions = net_permissions(volumes, &mut obstacles, &mut advice);
+        let net_permissions = net_permissions(volumes, &mut obstacles, &mut minor);
         if volumes.is_some_and(|v| !v.vsan_data_store_url.is_empty()) {
-            advice.push(Finding::advise(
+            minor.push(Finding::advise(
                 &reasons::CSI_DATASTORES_IGNORED,
                 format!(
                     "CSI {} does not read vsanDataStoreUrl; restrict file volumes by policy",
@@ -246,7 +248,11 @@ impl Inputs {
             if matches!(trust, Some(Trust::Insecure)) {
                 advice.push(Finding::advise(
                     &reasons::CSI_CERTIFICATE_NOT_VERIFIED,
-                    format!("VsphereCloudConfig {}: CSI does not verify the certificate", vcenter.name),
+                    format!(
+                        "VsphereCloudConfig {}: CSI does not verify the certificate of the vCenter; set its spec.caRef \
+                         or spec.thumbprint and remove spec.insecure",
+                        vcenter.name
+                    ),
                 ));
             }
             Some((server?, vcenter.port, login?, trust?, datacenters?))
@@ -265,6 +271,7 @@ impl Inputs {
             }
             None => wanted_root,
         };
+        advice.append(&mut minor);
         let (placement, replicas) = placement(&facts.cluster);
         let images = facts.spec.images.clone().unwrap_or_default();
         Ok(Inputs {
@@ -293,10 +300,12 @@ fn root_is_kept(wanted: &str, KeptRoot { root, attached }: &KeptRoot) -> Finding
         Reading::Present(names) => {
             format!("while volumes are attached ({}); drain their nodes or end their pods", name_some(names))
         }
-        Reading::Unreadable(why) => format!("until it can be read whether volumes are attached: {why}"),
-        Reading::Absent => "until it was read whether volumes are attached".to_owned(),
+        Reading::Unreadable(why) => {
+            format!("until it can be read whether volumes are attached: {why}; {ROLES}")
+        }
+        Reading::Absent => "until it was read whether volumes are attached; wait a minute".to_owned(),
     };
-    let message = format!("its kubelet path stays {root} and does not become {wanted} {why}");
+    let message = format!("the kubelet path of CSI stays {root} and does not become {wanted} {why}");
     Finding::advise(&reasons::CSI_KUBELET_PATH_KEPT, message)
 }
 
@@ -309,15 +318,20 @@ fn keep_all<T>(obstacles: &mut Vec<Finding>, checked: Result<T, Vec<Finding>>) -
 }
 
 fn text(field: &str, value: &str) -> Result<Text, Finding> {
-    Text::new(value)
-        .map_err(|why| Finding::hold(&reasons::CSI_CONFIGURATION_UNREPRESENTABLE, format!("{field} {why}")))
+    Text::new(value).map_err(|why| {
+        let message = format!("{field} {why}, which the configuration of CSI cannot carry; remove it");
+        Finding::hold(&reasons::CSI_CONFIGURATION_UNREPRESENTABLE, message)
+    })
 }
 
 fn known_release(release: &Release) -> Result<&'static ReleaseFacts, Finding> {
     releases::facts(release).ok_or_else(|| {
         Finding::hold(
             &reasons::CSI_RELEASE_UNKNOWN,
-            format!("this version of VDO does not render CSI {release}"),
+            format!(
+                "this version of VDO cannot build CSI {release}; pin a release that docs/compatibility.md lists, or \
+                 upgrade VDO"
+            ),
         )
     })
 }
@@ -328,7 +342,10 @@ fn snapshots(cluster: &Cluster) -> Result<Snapshots, Finding> {
         Reading::Absent => Ok(Snapshots::NotServed),
         Reading::Unreadable(why) => Err(Finding::hold(
             &reasons::CSI_SNAPSHOT_API_UNREADABLE,
-            format!("whether snapshot.storage.k8s.io/v1 is served cannot be read: {why}"),
+            format!(
+                "CSI waits, since whether snapshot.storage.k8s.io/v1 is served cannot be read: {why}; see whether the \
+                 API server answers /apis"
+            ),
         )),
     }
 }
@@ -344,18 +361,23 @@ fn trust(vcenter: &Vcenter, facts: &VcenterFacts, trusting: Trusting) -> Result<
         vcenter::Trust::Ca(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => {
             Ok(Trust::Authority(pem.clone()))
         }
-        vcenter::Trust::Ca(_) => unusable("the ConfigMap of spec.caRef holds no PEM certificate"),
+        vcenter::Trust::Ca(_) => {
+            unusable("the ConfigMap of spec.caRef holds no PEM certificate; put one into it")
+        }
         // Of the two fingerprints in the status the one that the release compares.
         vcenter::Trust::Thumbprint(_) => {
             let status = facts.config.present().and_then(|config| config.status.as_ref());
             let seen = status.and_then(|status| status.verified.as_ref()).map(|verified| &verified.trust);
             let (written, digits, no_print) = match trusting {
                 Trusting::Each => {
-                    let no_print = "status.verified.trust.sha256 is no SHA-256 fingerprint";
+                    let no_print =
+                        "status.verified.trust.sha256 is no SHA-256 fingerprint; correct spec.thumbprint";
                     (seen.map(|trust| &trust.sha256), 64, no_print)
                 }
                 Trusting::Together => {
-                    (seen.map(|trust| &trust.sha1), 40, "status.verified.trust.sha1 is no SHA-1 fingerprint")
+                    let no_print =
+                        "status.verified.trust.sha1 is no SHA-1 fingerprint; correct spec.thumbprint";
+                    (seen.map(|trust| &trust.sha1), 40, no_print)
                 }
             };
             match written.and_then(|written| fingerprint(written, digits)) {
@@ -386,7 +408,10 @@ fn datacenters(vcenter: &Vcenter, facts: &VcenterFacts) -> Result<Vec<Text>, Fin
     paths.dedup();
     let check = |path: &str| {
         let refuse = |what: &str| {
-            let message = format!("VsphereCloudConfig {}: datacenter {path:?} {what}", vcenter.name);
+            let message = format!(
+                "VsphereCloudConfig {}: datacenter {path:?} {what}; rename it, or leave spec.datacenters empty",
+                vcenter.name
+            );
             Err(Finding::hold(&reasons::CSI_DATACENTER_UNREPRESENTABLE, message))
         };
         match Text::new(path) {
@@ -421,7 +446,10 @@ fn net_permissions(
             }
             (None, _) | (_, Err(_)) => obstacles.push(Finding::hold(
                 &reasons::CSI_NETWORK_INVALID,
-                format!("netPermissions: {:?} is no network; use *, an address or 10.0.0.0/8", entry.ips),
+                format!(
+                    "netPermissions of CSI: {:?} is no network; use *, an address or 10.0.0.0/8",
+                    entry.ips
+                ),
             )),
         }
     }
@@ -432,7 +460,11 @@ fn net_permissions(
     if let Some((one, two)) = clash {
         advice.push(Finding::advise(
             &reasons::CSI_NETWORKS_OVERLAP,
-            format!("netPermissions {} and {} overlap and give different rights", one.1, two.1),
+            format!(
+                "netPermissions {} and {} of CSI overlap and give different rights; make the networks disjoint, or \
+                 their rights equal",
+                one.1, two.1
+            ),
         ));
     }
     permissions

@@ -73,7 +73,10 @@ fn trust_is_never_weakened_by_what_is_missing() {
 fn an_insecure_vcenter_is_said_aloud() {
     assert_eq!(
         said(&field().trusting(TrustMode::Insecure).inputs().advice),
-        ["CSICertificateNotVerified: VsphereCloudConfig vc1: CSI does not verify the certificate"]
+        [
+            "CSICertificateNotVerified: VsphereCloudConfig vc1: CSI does not verify the certificate of the vCenter; set \
+          its spec.caRef or spec.thumbprint and remove spec.insecure"
+        ]
     );
     assert_eq!(said(&field().inputs().advice), [""; 0]);
 }
@@ -98,6 +101,7 @@ fn every_obstacle_is_reported_at_once_and_holds() {
     field.cluster.snapshot_api = Reading::Unreadable("timed out".into());
     field.cluster_id.drivers_own = Reading::Unreadable("forbidden".into());
     let findings = field.resolve().unwrap_err();
+    assert_eq!(said(&findings).len(), 5);
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Hold));
     let words: Vec<&str> = findings.iter().map(|finding| finding.reason.name).collect();
     assert_eq!(
@@ -140,14 +144,19 @@ fn networks_are_checked_and_contradictions_are_named() {
     let one = ("10.0.0.0/8", None, false);
     assert_eq!(
         said(&field().with_file_volumes(&[all, one]).inputs().advice),
-        ["CSINetworksOverlap: netPermissions * and 10.0.0.0/8 overlap and give different rights"]
+        [
+            "CSINetworksOverlap: netPermissions * and 10.0.0.0/8 of CSI overlap and give different rights; make the \
+          networks disjoint, or their rights equal"
+        ]
     );
     let same_right = ("10.1.0.0/16", Some(FileAccess::ReadWrite), false);
     assert_eq!(said(&field().with_file_volumes(&[one, same_right]).inputs().advice), [""; 0]);
     let said = field().with_file_volumes(&[("999.1.1.1", None, false)]).obstacles();
     assert_eq!(
         said,
-        ["CSINetworkInvalid: netPermissions: \"999.1.1.1\" is no network; use *, an address or 10.0.0.0/8"]
+        [
+            "CSINetworkInvalid: netPermissions of CSI: \"999.1.1.1\" is no network; use *, an address or 10.0.0.0/8"
+        ]
     );
 }
 

@@ -9,17 +9,22 @@ use std::collections::BTreeMap;
 use csi_operator::inputs::KeptRoot;
 use csi_operator::observe::{Observed, Site, installed_root};
 use csi_operator::plan::{cluster_id_to_record, plan, render};
+use csi_operator::stages::Crd;
 use fixture::{Field, field};
-use vdo_api::VDOConfig;
+use vdo_api::names::CSI_FINALIZER;
 use vdo_api::status::{
     ChosenBy, CsiStatus, DriverRecord, Gate, GateVerdict, Gates, Installed, MatrixRef, Need, VDOConfigStatus,
 };
+use vdo_api::vcenter::TrustMode;
+use vdo_api::vdoconfig::FileAccess;
+use vdo_api::{Truth, VDOConfig};
 use vdo_compat::Driver;
-use vdo_plan::driver::{Repair, Rows, Scene};
+use vdo_plan::driver::{Repair, Row, Rows, Scene};
 use vdo_plan::foreign::{Platform, Traces};
 use vdo_plan::journal::Journal;
 use vdo_plan::order::Look;
-use vdo_plan::{ObjectRef, Reading};
+use vdo_plan::{ObjectRef, Reading, Revision};
+use vdo_runtime::rows::{Renewal, WorkloadRow};
 
 const UID: &str = "1c3a9a3e-6f2b-4c59-9a3e-6f2b4c59aa01";
 
@@ -107,20 +112,85 @@ fn beside_somebody_elses_driver_nothing_is_written_not_even_the_cluster_id() {
     assert!(plan.waits());
 }
 
+/// Makes what is asked for the installed revision, and a driver that works.
+fn installed(seen: &mut Observed) -> Revision {
+    let revision = render(seen).wanted.unwrap();
+    let id = revision.key.id.clone();
+    let scene = &mut seen.scene;
+    scene.journal.remember(&revision);
+    scene.journal.installed = Some(revision.key.clone());
+    let row = || Row { uid: "u".into(), revision: Some(id.clone()), owned_fields: None };
+    let rows = revision.objects().map(|object| (object.reference().clone(), row()));
+    (scene.rows, scene.traces) = (Reading::Present(rows.collect()), None);
+    scene.config.metadata.finalizers = Some(vec![CSI_FINALIZER.to_owned()]);
+    let installed = Installed {
+        release: revision.key.release.to_string(),
+        revision: id.clone(),
+        since: serde_json::from_value("2026-01-01T00:00:00Z".into()).unwrap(),
+    };
+    let record = DriverRecord { installed: Some(installed), ..DriverRecord::default() };
+    let status = scene.config.status.as_mut().unwrap();
+    status.csi = Some(CsiStatus { record, ..CsiStatus::default() });
+    let workload = WorkloadRow {
+        uid: "u".into(),
+        desired: 1,
+        updated: 1,
+        available: 1,
+        current: true,
+        revision: Some(id),
+        stuck: false,
+    };
+    seen.site = Site {
+        controller: Some(workload.clone()),
+        node: Some(workload),
+        topology_crd: Reading::Present(Crd::Established),
+        syncer_lease: Reading::Present(Renewal::InTime),
+        ..seen.site.clone()
+    };
+    revision
+}
+
+/// What CSIReady says after a pass.
+fn told(seen: &Observed) -> (Truth, String, String) {
+    let ready = plan(seen).status(&seen.scene, true).ready;
+    assert_eq!(ready.type_, "CSIReady");
+    (ready.status, ready.reason, ready.message)
+}
+
+#[test]
+fn b70_networks_that_overlap_are_named_in_the_condition_of_a_driver_that_works() {
+    let networks = [("*", Some(FileAccess::ReadOnly), false), ("10.0.0.0/8", None, false)];
+    let mut seen = observed(&field().with_file_volumes(&networks), Vec::new());
+    installed(&mut seen);
+    let (truth, reason, message) = told(&seen);
+    assert_eq!((truth, reason.as_str()), (Truth::True, "CSINetworksOverlap"));
+    assert!(message.contains("netPermissions * and 10.0.0.0/8 of CSI overlap"), "{message}");
+}
+
+#[test]
+fn all_advice_is_told_at_once_and_the_gravest_gives_the_condition_its_reason() {
+    let networks = [("*", Some(FileAccess::ReadOnly), false), ("10.0.0.0/8", None, false)];
+    let mut field = field().trusting(TrustMode::Insecure).with_file_volumes(&networks);
+    let volumes = field.storage().file_volumes.as_mut().unwrap();
+    volumes.vsan_data_store_url = vec!["ds:///vmfs/volumes/vsan:52cdfa80721ff516-ea1e993113acfc77/".into()];
+    let mut seen = observed(&field, Vec::new());
+    installed(&mut seen);
+    seen.scene.config.spec.storage_provider.as_mut().unwrap().custom_kubelet_path =
+        Some("/var/lib/k0s".into());
+    seen.cluster.kept = Some(KeptRoot { root: "/var/lib/kubelet".into(), attached: Reading::Absent });
+    let (truth, reason, message) = told(&seen);
+    assert_eq!((truth, reason.as_str()), (Truth::True, "CSICertificateNotVerified"));
+    let places = ["does not verify the certificate", "stays /var/lib/kubelet", "overlap", "vsanDataStoreUrl"];
+    let places = places.map(|part| message.find(part).unwrap_or_else(|| panic!("{part}: {message}")));
+    assert!(places.is_sorted(), "{message}");
+}
+
 #[test]
 fn b65_a_kubelet_path_stays_while_volumes_are_attached_below_it() {
     let mut seen = observed(&field(), Vec::new());
     assert_eq!(installed_root(&seen.scene), None);
-    let before = render(&seen).wanted.unwrap();
-    seen.scene.journal.remember(&before);
-    let installed = Installed {
-        release: before.key.release.to_string(),
-        revision: before.key.id.clone(),
-        since: serde_json::from_value("2026-01-01T00:00:00Z".into()).unwrap(),
-    };
-    let record = DriverRecord { installed: Some(installed), ..DriverRecord::default() };
-    let status = seen.scene.config.status.as_mut().unwrap();
-    status.csi = Some(CsiStatus { record, ..CsiStatus::default() });
+    let before = installed(&mut seen);
+    assert_eq!(told(&seen), (Truth::True, "Installed".to_owned(), "CSI 3.7.0 works".to_owned()));
     assert_eq!(installed_root(&seen.scene).as_deref(), Some("/var/lib/kubelet"));
 
     let storage = seen.scene.config.spec.storage_provider.as_mut().unwrap();
@@ -134,8 +204,8 @@ fn b65_a_kubelet_path_stays_while_volumes_are_attached_below_it() {
     ] {
         seen.cluster.kept = Some(KeptRoot { root: "/var/lib/kubelet".into(), attached });
         assert_eq!(render(&seen).wanted.unwrap().key, before.key);
-        let finding = plan(&seen).findings.into_iter().find(|it| it.reason.name == "CSIKubeletPathKept");
-        let message = finding.unwrap().message;
+        let (truth, reason, message) = told(&seen);
+        assert_eq!((truth, reason.as_str()), (Truth::True, "CSIKubeletPathKept"));
         for said in ["/var/lib/kubelet", "/var/lib/k0s/kubelet", why] {
             assert!(message.contains(said), "{message}");
         }

@@ -2,6 +2,7 @@
 
 use vdo_api::condition::name_some;
 
+use crate::finding::ROLES;
 use crate::{Finding, ObjectRef, Reading};
 
 /// Reasons of this module.
@@ -85,7 +86,7 @@ pub fn foreign(driver: &str, traces: &Traces) -> Option<Finding> {
 fn incomplete(driver: &str, why: &str) -> Finding {
     Finding::hands_off(
         &reasons::FOREIGN_CHECK_INCOMPLETE,
-        format!("whether {driver} is installed already could not be read: {why}"),
+        format!("whether {driver} is installed already could not be read: {why}; {ROLES}"),
     )
 }
 

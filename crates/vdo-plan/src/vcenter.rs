@@ -4,6 +4,7 @@ use vdo_api::VsphereCloudConfig;
 use vdo_api::vcenter::{SecretVersion, TrustMode};
 
 use crate::credentials::{Credentials, CredentialsSecret};
+use crate::finding::ROLES;
 use crate::{Finding, Reading};
 
 /// Reasons that both drivers share when a vCenter cannot be used.
@@ -91,7 +92,10 @@ pub fn resolve(facts: &VcenterFacts) -> Result<Vcenter, Finding> {
                 format!("VsphereCloudConfig {name} does not exist; create it or correct the name"),
             ));
         }
-        Reading::Unreadable(why) => return Err(not_verified(name, &format!("cannot be read: {why}"))),
+        Reading::Unreadable(why) => {
+            let what = format!("cannot be read: {why}; correct the field that this names, if it names one");
+            return Err(not_verified(name, &what));
+        }
     };
     let verified = config.status.as_ref().and_then(|status| status.verified.as_ref());
     let Some(verified) = verified else {
@@ -103,7 +107,8 @@ pub fn resolve(facts: &VcenterFacts) -> Result<Vcenter, Finding> {
     let secret = &verified.secret;
     let credentials = match &facts.secret {
         Reading::Present(read) if read.version == *secret => read.content.clone().map_err(|fault| {
-            not_verified(name, &format!("names Secret {}/{}, which {fault}", secret.namespace, secret.name))
+            let SecretVersion { namespace, name: of, .. } = secret;
+            not_verified(name, &format!("names Secret {namespace}/{of}, which {fault}; correct the Secret"))
         })?,
         Reading::Present(_) | Reading::Absent => {
             return Err(Finding::hold(
@@ -117,7 +122,10 @@ pub fn resolve(facts: &VcenterFacts) -> Result<Vcenter, Finding> {
         Reading::Unreadable(why) => {
             return Err(not_verified(
                 name,
-                &format!("names Secret {}/{}, which cannot be read: {why}", secret.namespace, secret.name),
+                &format!(
+                    "names Secret {}/{}, which cannot be read: {why}; {ROLES}",
+                    secret.namespace, secret.name
+                ),
             ));
         }
     };

@@ -9,10 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use vdo_api::Truth;
-use vdo_api::reason::AS_WANTED;
+use vdo_api::condition::MESSAGE_LIMIT;
+use vdo_api::reason::{AS_WANTED, NOT_SEEN_YET};
 use vdo_api::vdoconfig::DriftRepair;
 use vdo_compat::Driver;
 use vdo_plan::drift::Fight;
+use vdo_plan::driver::reasons::GATE_HELD;
 use vdo_plan::driver::{Bearer, Bearers, Deed, Plan, Repair};
 use vdo_plan::journal::Journal;
 use vdo_plan::order::{Look, Step};
@@ -303,6 +305,7 @@ fn a_driver_that_is_not_wanted_any_more_goes_with_everything_of_it() {
     assert_eq!(world.scene.config.metadata.finalizers, None);
     let record = &world.scene.config.status.as_ref().unwrap().cpi.as_ref().unwrap().record;
     assert_eq!((&record.installed, &record.attempt), (&None, &None));
+    assert_eq!((world.ready(), world.reason()), (Truth::False, "NotWanted"));
 }
 
 /// The configuration `a` of a driver that reads this password when it starts and never again: its pods bear a digest.
@@ -480,7 +483,8 @@ fn a_roll_out_that_never_works_goes_back_says_why_and_is_tried_again_only_when_a
     world.settle();
     let record = world.record();
     assert_eq!((record.attempt.as_ref(), record.installed.unwrap().revision), (None, old));
-    assert_eq!(record.refused[0].message, "pod vdo-cpi-x: ImagePullBackOff");
+    let refused = &record.refused[0];
+    assert_eq!((&*refused.reason, &*refused.message), ("RolloutTimedOut", "pod vdo-cpi-x: ImagePullBackOff"));
     // It rests, whatever wakes it, and the driver that works says so.
     assert_eq!((world.settle(), world.ready()), (0, Truth::True));
     world.broken = None;
@@ -569,6 +573,65 @@ fn an_object_that_is_fought_over_is_left_alone_and_the_others_are_not() {
     assert_eq!(world.names(), ["config-a", "credentials", "driver"]);
 }
 
+/// The message of the driver's condition.
+fn message(world: &World) -> &str {
+    &world.scene.config.status.as_ref().unwrap().conditions[0].message
+}
+
+#[test]
+fn all_advice_is_told_drift_first_and_the_first_gives_the_condition_its_reason() {
+    let mut world = World::new();
+    world.settle();
+    world.findings = vec![Finding::advise(&NOT_SEEN_YET, "one; see it"), Finding::advise(&AS_WANTED, "two")];
+    world.pass();
+    assert_eq!((world.ready(), world.reason()), (Truth::True, "NotSeenYet"));
+    assert_eq!(message(&world), "CPI 1.36.0 works; one; see it | two");
+    // There is nothing more to write, also while something is put back.
+    let before = world.scene.config.status.clone();
+    world.pass();
+    assert_eq!(world.scene.config.status, before);
+    world.lose("driver");
+    world.pass();
+    assert_eq!(world.scene.config.status, before);
+    world.settle();
+    assert_eq!(world.scene.config.status, before);
+
+    world.scene.config.spec.drift_repair = DriftRepair::Report;
+    world.lose("config-a");
+    world.pass();
+    assert_eq!((world.ready(), world.reason()), (Truth::True, "DriftReported"));
+    assert!(message(&world).starts_with("CPI 1.36.0 works; 1 of its objects"), "{}", message(&world));
+    assert!(message(&world).ends_with(" | one; see it | two"), "{}", message(&world));
+
+    // What holds comes before all advice.
+    world.findings.push(Finding::hold(&GATE_HELD, "held"));
+    world.pass();
+    assert_eq!((world.reason(), message(&world)), ("GateHeld", "CPI 1.36.0 works; held"));
+}
+
+#[test]
+fn advice_that_is_too_long_for_a_condition_is_counted() {
+    let mut world = World::new();
+    world.settle();
+    let long = |letter: &str| Finding::advise(&AS_WANTED, letter.repeat(900));
+    world.findings = ["a", "b", "c", "d"].map(long).into();
+    world.pass();
+    assert!(message(&world).chars().count() <= MESSAGE_LIMIT);
+    assert!(message(&world).ends_with("bbb | and 2 more, told once these are mended"), "{}", message(&world));
+}
+
+#[test]
+fn that_a_replica_has_just_taken_over_is_told_without_a_reason_of_its_own() {
+    let mut world = World::new();
+    world.settle();
+    world.scene.quarantined = true;
+    let told = world.plan().status(&world.scene, true);
+    assert_eq!((told.ready.status, told.reason.name), (Truth::True, "Installed"));
+    assert!(told.ready.message.contains("has just taken over"), "{}", told.ready.message);
+    world.findings = vec![Finding::advise(&NOT_SEEN_YET, "one")];
+    assert_eq!(reason(&world), "NotSeenYet");
+}
+
 #[test]
 fn a_vdoconfig_that_goes_with_vdo_itself_takes_no_driver_with_it() {
     let mut world = World::new();
@@ -633,6 +696,19 @@ fn what_is_waited_for_has_its_reason() {
     older.open_gate("1.35.0");
     older.wanted = revision("1.35.0", "a", "p");
     assert_eq!(reason(&older), "DowngradeNotAsked");
+
+    let mut dark = World::new();
+    dark.settle();
+    dark.scene.rows = Reading::Unreadable("forbidden".to_owned());
+    // Without its record it would take an upgrade for a first install.
+    dark.scene.config.status.as_mut().unwrap().cpi = None;
+    assert_eq!(reason(&dark), "ObjectsUnreadable");
+
+    let mut stays = World::new();
+    stays.settle();
+    stays.scene.config.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    stays.scene.others = Look::Something;
+    assert_eq!(reason(&stays), "CSIStillThere");
 
     let mut taken_over = World::new();
     taken_over.scene.quarantined = true;

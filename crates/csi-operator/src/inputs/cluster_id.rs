@@ -2,6 +2,7 @@
 //! driver's full sync would take the volumes for somebody else's and drop their records.
 
 use vdo_api::names;
+use vdo_plan::finding::ROLES;
 use vdo_plan::{Finding, Reading};
 
 use crate::gcfg::Text;
@@ -64,7 +65,7 @@ pub fn choose(sources: &ClusterIdSources) -> Result<ClusterId, Finding> {
                 Some(uid) => checked(uid, "Namespace kube-system", Home::Configuration),
                 None => Err(Finding::hold(
                     &reasons::CSI_CLUSTER_ID_UNREADABLE,
-                    "Namespace kube-system does not exist; no cluster id can be made",
+                    "Namespace kube-system does not exist, so no cluster id can be made for CSI; create it",
                 )),
             },
         },
@@ -76,7 +77,9 @@ fn readable<'a>(source: &'a Reading<String>, place: &str) -> Result<Option<&'a s
         Reading::Present(id) => Ok(Some(id)),
         Reading::Absent => Ok(None),
         Reading::Unreadable(why) => {
-            Err(Finding::hold(&reasons::CSI_CLUSTER_ID_UNREADABLE, format!("{place} cannot be read: {why}")))
+            let message =
+                format!("{place}, which may name the cluster id of CSI, cannot be read: {why}; {ROLES}");
+            Err(Finding::hold(&reasons::CSI_CLUSTER_ID_UNREADABLE, message))
         }
     }
 }
@@ -86,13 +89,17 @@ fn checked(id: &str, place: &str, home: Home) -> Result<ClusterId, Finding> {
         Ok(value) if !id.is_empty() && id.len() <= LONGEST => Ok(ClusterId { value, home }),
         Ok(_) | Err(_) => Err(Finding::hold(
             &reasons::CSI_CLUSTER_ID_UNUSABLE,
-            format!("the cluster id in {place} is not 1 to {LONGEST} characters of text"),
+            format!(
+                "the cluster id of CSI in {place} is not 1 to {LONGEST} characters of text; correct it there"
+            ),
         )),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use vdo_plan::finding::next_step;
+
     use super::*;
 
     fn fresh() -> ClusterIdSources {
@@ -102,6 +109,13 @@ mod tests {
             earlier_secret: Reading::Absent,
             kube_system: Reading::Present("uid".into()),
         }
+    }
+
+    /// The reason of what stands in the way. It names an object and ends in a next step.
+    fn refused(sources: &ClusterIdSources) -> &'static str {
+        let finding = choose(sources).unwrap_err();
+        assert!(next_step(&finding.message).is_some(), "{}", finding.message);
+        finding.reason.name
     }
 
     fn present(id: &str) -> Reading<String> {
@@ -130,7 +144,7 @@ mod tests {
     #[test]
     fn two_different_ids_are_a_hold() {
         let sources = ClusterIdSources { recorded: present("a"), drivers_own: present("b"), ..fresh() };
-        assert_eq!(choose(&sources).unwrap_err().reason.name, "CSIClusterIDConflict");
+        assert_eq!(refused(&sources), "CSIClusterIDConflict");
     }
 
     #[test]
@@ -144,7 +158,7 @@ mod tests {
             ClusterIdSources { kube_system: dark(), ..fresh() },
             ClusterIdSources { kube_system: Reading::Absent, ..fresh() },
         ] {
-            assert_eq!(choose(&sources).unwrap_err().reason.name, "CSIClusterIDUnreadable", "{sources:?}");
+            assert_eq!(refused(&sources), "CSIClusterIDUnreadable", "{sources:?}");
         }
     }
 
@@ -152,7 +166,7 @@ mod tests {
     fn an_id_that_the_driver_refuses_is_a_hold() {
         for id in ["", "a\nb", &"x".repeat(65)] {
             let sources = ClusterIdSources { earlier_secret: present(id), ..fresh() };
-            assert_eq!(choose(&sources).unwrap_err().reason.name, "CSIClusterIDUnusable", "{id:?}");
+            assert_eq!(refused(&sources), "CSIClusterIDUnusable", "{id:?}");
         }
         let longest = ClusterIdSources { earlier_secret: present(&"x".repeat(64)), ..fresh() };
         assert!(choose(&longest).is_ok());

@@ -22,7 +22,7 @@ pub(super) fn check(credentials: &Credentials) -> Result<Login, Vec<Finding>> {
         let version = &credentials.version;
         Finding::hold(
             &reasons::CSI_CREDENTIALS_UNSUITABLE,
-            format!("Secret {}/{}, key {key}: {what}", version.namespace, version.name),
+            format!("Secret {}/{}, key {key}: {what}; correct it", version.namespace, version.name),
         )
     };
     let text = |key: &str, value: &str| Text::new(value).map_err(|why| refuse(key, &why.to_string()));
@@ -103,7 +103,7 @@ mod tests {
         }
         assert_eq!(
             said("a@b", "hunter\n2"),
-            ["Secret vmware-system-vdo/vc1, key password: has a line break"]
+            ["Secret vmware-system-vdo/vc1, key password: has a line break; correct it"]
         );
         assert_eq!(said("a", "b\0").len(), 2, "both keys are reported at once");
     }

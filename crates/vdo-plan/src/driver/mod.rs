@@ -18,11 +18,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 use vdo_api::VDOConfig;
 use vdo_api::condition::name_some;
+use vdo_api::names::PAUSED_UNTIL_ANNOTATION;
 use vdo_api::status::Phase;
 use vdo_api::vdoconfig::DriftRepair;
 use vdo_compat::{Driver, Release};
 
 use crate::drift::Fight;
+use crate::finding::ROLES;
 use crate::foreign::{Traces, foreign};
 use crate::journal::Journal;
 use crate::object::{Object, ObjectRef};
@@ -157,6 +159,11 @@ impl Scene {
         view
     }
 
+    /// What the VDOConfig is called.
+    pub fn config_name(&self) -> &str {
+        self.config.metadata.name.as_deref().unwrap_or_default()
+    }
+
     /// The releases to render.
     pub fn releases(&self) -> Releases {
         let view = self.view();
@@ -222,7 +229,7 @@ impl Scene {
     /// Until when the user paused everything, if that is still to come.
     pub fn paused_until(&self) -> Option<Timestamp> {
         let annotations = self.config.metadata.annotations.as_ref()?;
-        let until: Timestamp = annotations.get(vdo_api::names::PAUSED_UNTIL_ANNOTATION)?.parse().ok()?;
+        let until: Timestamp = annotations.get(PAUSED_UNTIL_ANNOTATION)?.parse().ok()?;
         (until > self.now).then_some(until)
     }
 
@@ -343,7 +350,12 @@ impl Plan {
         if let Some(until) = scene.paused_until() {
             findings.push(Finding::hands_off(
                 &reasons::PAUSED,
-                format!("paused until {until}; remove the annotation to go on"),
+                format!(
+                    "VDOConfig {} is paused until {until}, so nothing of {} is written; remove its annotation \
+                     {PAUSED_UNTIL_ANNOTATION} to go on",
+                    scene.config_name(),
+                    scene.driver.name()
+                ),
             ));
         }
         // A finding that holds takes the candidates away: what is installed is repaired, nothing new starts.
@@ -360,7 +372,11 @@ impl Plan {
         if scene.ending == Look::Unreadable {
             findings.push(Finding::hands_off(
                 &reasons::ENDING_UNKNOWN,
-                "whether the CRDs or the namespace of VDO are being deleted could not be read, so nothing is removed",
+                format!(
+                    "nothing of {} is removed, since whether the CRDs or the namespace of VDO are being deleted could \
+                     not be read; {ROLES}",
+                    scene.driver.name()
+                ),
             ));
         }
         let attempted = record.rolling().cloned();

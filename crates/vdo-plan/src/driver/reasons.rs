@@ -51,6 +51,11 @@ vdo_api::reasons! {
         "The revision before it keeps running.",
         "Mend what the message says, then set the annotation vdo.vmware.com/retry-rollout of the VDOConfig to a new value; or pin another release.",
     }
+    ROLLOUT_TIMED_OUT = "RolloutTimedOut" {
+        "The roll-out of this revision did not work within its time, and was rolled back.",
+        "The revision before it keeps running, and CPIReady or CSIReady says RevisionRefused for as long as this one is asked for.",
+        "Mend what the message beside it says, then set the annotation vdo.vmware.com/retry-rollout of the VDOConfig to a new value; or pin another release.",
+    }
     CPI_NOT_READY = "CPINotReady" {
         "The storage driver waits for the cloud provider.",
         "Nothing of the storage driver changes; a new password still reaches it.",
@@ -89,7 +94,7 @@ vdo_api::reasons! {
     DRIFT_REPAIRED = "DriftRepaired" {
         "Somebody changed or deleted an object of the driver, and VDO put it back.",
         "VDO keeps watching it.",
-        "Stop whoever the message names from changing it, or set spec.driftRepair to Report.",
+        "Stop whoever the event names from changing it, or set spec.driftRepair to Report.",
     }
     DRIFT_FIGHT = "DriftFight" {
         "Somebody changes an object of the driver again and again.",
@@ -102,7 +107,7 @@ vdo_api::reasons! {
         "See whether the roles of the chart are there; the message says what could not be read.",
     }
     PAUSED = "Paused" {
-        "The annotation vdo.vmware.com/paused-until keeps VDO from writing anything but status.",
+        "The annotation vdo.vmware.com/paused-until of the VDOConfig keeps VDO from writing anything but status.",
         "The drivers run as they are.",
         "Remove the annotation, or wait until the time it names.",
     }

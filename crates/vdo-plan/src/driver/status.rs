@@ -3,13 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use vdo_api::condition::{self, clip, name_some};
+use vdo_api::names::RETRY_ROLLOUT_ANNOTATION;
 use vdo_api::status::{Attempt, DriverRecord, Installed, Phase, Refused, RefusedKind, Verb as StoredVerb};
 use vdo_api::{Condition, Reason, Truth};
 use vdo_compat::{Driver, Release};
 
 use super::view::ready_condition;
 use super::{Health, Plan, Scene, reasons, view};
-use crate::finding::worst;
+use crate::finding::{ROLES, worst};
 use crate::order::{Decision, Held, Record, Refusal, Step, Verb};
 use crate::{Finding, Reading, Verdict};
 
@@ -87,17 +88,16 @@ impl Plan {
         }
         match (&record.installed, waits) {
             (Some(key), waits) if record.ready => {
-                // Drift that stays has a reason of its own: there is something to do, although the driver works.
-                let of_drift =
-                    |f: &&Finding| [&reasons::DRIFT_FIGHT, &reasons::DRIFT_REPORTED].contains(&f.reason);
-                let drift = self.findings.iter().find(of_drift);
-                let reason = drift.map_or(&reasons::INSTALLED, |f| f.reason);
+                // Advice has a reason of its own: there is something to do, although the driver works.
+                let advice = advice(&self.findings);
+                let reason = advice.iter().map(|f| f.reason).find(|it| **it != reasons::SETTLING);
+                let reason = reason.unwrap_or(&reasons::INSTALLED);
                 if let Some(said) = said_before(scene, reason).filter(|_| self.stands) {
                     return (truth, reason, said.message.clone());
                 }
-                let advice = drift.or(finding).map(|f| f.message.as_str());
-                let more: String = waits.into_iter().chain(advice).map(|said| format!("; {said}")).collect();
-                (truth, reason, format!("{name} {} works{more}", key.release))
+                let advice = advice.iter().map(|f| f.message.as_str());
+                let more: Vec<&str> = waits.into_iter().chain(advice).collect();
+                (truth, reason, joined(format!("{name} {} works", key.release), &more))
             }
             (Some(key), waits) => {
                 let waits = waits.unwrap_or("some of its objects are missing and are put back");
@@ -129,7 +129,7 @@ impl Plan {
                 release: refusal.key.release.to_string(),
                 revision: refusal.key.id.clone(),
                 generation: refusal.generation,
-                reason: "RolloutTimedOut".to_owned(),
+                reason: reasons::ROLLOUT_TIMED_OUT.name.to_owned(),
                 message: clip(failure, 1024),
                 retry: view::retry(&scene.config),
                 since: Time(scene.now),
@@ -143,6 +143,29 @@ impl Plan {
         .flatten()
         .collect()
     }
+}
+
+/// What the user should know although the driver works: drift first, and the rest as the operator ordered it.
+fn advice(findings: &[Finding]) -> Vec<&Finding> {
+    let mut advice: Vec<&Finding> = findings.iter().filter(|f| f.verdict == Verdict::Advise).collect();
+    advice.sort_by_key(|f| ![&reasons::DRIFT_FIGHT, &reasons::DRIFT_REPORTED].contains(&f.reason));
+    advice
+}
+
+/// One text of all, as long as a condition holds them: whole sentences, and how many more there are.
+fn joined(first: String, more: &[&str]) -> String {
+    const ROOM: usize = condition::MESSAGE_LIMIT - 50;
+    let mut text = first;
+    for (at, said) in more.iter().enumerate() {
+        if at > 0 && text.chars().count() + said.chars().count() > ROOM {
+            text.push_str(&format!(" | and {} more, told once these are mended", more.len() - at));
+            break;
+        }
+        // Each of them has its own "; " between what was seen and the next step.
+        text.push_str(if at == 0 { "; " } else { " | " });
+        text.push_str(said);
+    }
+    text
 }
 
 /// The condition as it stands in status, if it says for the same reason that the driver works.
@@ -230,15 +253,24 @@ pub(super) fn phase(
     }
 }
 
-/// Why the order protocol holds, in words that name what is waited for.
+/// Why the order protocol holds, in words that name what is waited for and the next step.
 pub(super) fn held(scene: &Scene, held: Held) -> Finding {
     let name = scene.driver.name();
+    let config = scene.config_name();
     let status = scene.config.status.as_ref();
     let gates = status.and_then(|s| s.gates.as_ref());
-    let gate = gates.and_then(|gates| match scene.driver {
-        Driver::Cpi => gates.cpi.as_ref(),
-        Driver::Csi => gates.csi.as_ref(),
-    });
+    let (gate, gate_field, vcenter_field) = match scene.driver {
+        Driver::Cpi => (
+            gates.and_then(|gates| gates.cpi.as_ref()),
+            "status.gates.cpi",
+            "spec.cloudProvider.vsphereCloudConfigs",
+        ),
+        Driver::Csi => (
+            gates.and_then(|gates| gates.csi.as_ref()),
+            "status.gates.csi",
+            "spec.storageProvider.vsphereCloudConfig",
+        ),
+    };
     let said = gate.map(|gate| gate.message.as_str()).filter(|message| !message.is_empty());
     let release = gate.and_then(|gate| gate.release.as_deref()).unwrap_or("(none)");
     let other_cause = gate.is_some_and(|gate| gate.reason != reasons::NO_RELEASE_FITS.name);
@@ -246,7 +278,10 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
     match held {
         Held::GatesOfAnotherGeneration => hold(
             &reasons::WAITS_FOR_GATES,
-            "vdo-core has not decided about this generation yet; are its pods running?".to_owned(),
+            format!(
+                "{name} waits until vdo-core has decided about this generation of VDOConfig {config}; see whether the \
+                 pods of vdo-core run"
+            ),
         ),
         // vdo-core has a cause of its own, such as a vCenter that was not verified yet: not that nothing fits.
         Held::NoRelease if other_cause && said.is_some() => {
@@ -261,7 +296,10 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
         ),
         Held::GateClosed | Held::Leaving => hold(
             &reasons::GATE_HELD,
-            said.map_or_else(|| format!("{name} {release} is held by vdo-core"), str::to_owned),
+            said.map_or_else(
+                || format!("{name} {release} is held by vdo-core; see {gate_field} of VDOConfig {config}"),
+                str::to_owned,
+            ),
         ),
         Held::Downgrade | Held::BelowAttempt => hold(
             &reasons::DOWNGRADE_NOT_ASKED,
@@ -273,11 +311,18 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
         ),
         Held::Refused => {
             let said = refusal(scene, release);
-            hold(&reasons::REVISION_REFUSED, format!("{name} {release} was rolled back; {said}"))
+            let message = format!(
+                "{name} {release} was rolled back; {said}; mend that and set the annotation \
+                 {RETRY_ROLLOUT_ANNOTATION} of VDOConfig {config} to a new value, or pin another release"
+            );
+            hold(&reasons::REVISION_REFUSED, message)
         }
-        Held::InputsUnresolved => {
-            hold(&reasons::OBJECTS_UNREADABLE, format!("what {name} is rendered from is not complete yet"))
-        }
+        Held::InputsUnresolved => hold(
+            &reasons::OBJECTS_UNREADABLE,
+            format!(
+                "{name} {release} cannot be configured with what VDOConfig {config} names; see {vcenter_field}"
+            ),
+        ),
         Held::CpiRolling
         | Held::CpiNotInstalled
         | Held::CpiOtherRelease
@@ -285,31 +330,44 @@ pub(super) fn held(scene: &Scene, held: Held) -> Finding {
         | Held::CpiSilent => hold(&reasons::CPI_NOT_READY, format!("{name} waits for CPI; see CPIReady")),
         Held::CpiStillThere => hold(
             &reasons::CPI_STILL_THERE,
-            format!("{name} waits until the CPI that is not wanted any more is gone"),
+            format!("{name} waits until the CPI that is not wanted any more is gone; see CPIReady"),
         ),
         Held::NeedsCpi | Held::NodesWaitForCpi => hold(
             &reasons::CLOUD_PROVIDER_REQUIRED,
             format!("{name} {release} needs a cloud provider; set spec.cloudProvider"),
         ),
-        Held::CsiStillThere | Held::CsiObjectsSeen | Held::CsiObjectsUnreadable => hold(
+        Held::CsiStillThere | Held::CsiObjectsSeen => hold(
             &reasons::CSI_STILL_THERE,
             match scene.view().leaving(Driver::Csi) {
                 true => "CPI stays until CSI is gone, which goes first; see CSIReady".to_owned(),
                 false => "CPI stays until CSI is gone; remove spec.storageProvider first".to_owned(),
             },
         ),
+        Held::CsiObjectsUnreadable => hold(
+            &reasons::CSI_STILL_THERE,
+            format!("CPI stays, since whether objects of CSI are left could not be read; {ROLES}"),
+        ),
         Held::Volumes => hold(&reasons::VOLUMES_EXIST, volumes(scene)),
         Held::VolumesUnreadable => hold(
             &reasons::OBJECTS_UNREADABLE,
-            format!("whether volumes of {name} exist could not be read: {}", unreadable(&scene.volumes)),
+            format!(
+                "{name} stays, since whether volumes of it exist could not be read: {}; {ROLES}",
+                unreadable(&scene.volumes)
+            ),
         ),
         Held::ObjectsUnreadable => hold(
             &reasons::OBJECTS_UNREADABLE,
-            format!("the objects of {name} could not be read: {}", unreadable(&scene.rows)),
+            format!(
+                "nothing of {name} is changed, since its objects could not be read: {}; {ROLES}",
+                unreadable(&scene.rows)
+            ),
         ),
         Held::Quiet => Finding::advise(
             &reasons::SETTLING,
-            "waits until no request of the replica before can be under way".to_owned(),
+            format!(
+                "the operator of {name} has just taken over from another replica; wait until no request of that one \
+                 can be under way"
+            ),
         ),
     }
 }
@@ -325,14 +383,12 @@ fn refusal(scene: &Scene, release: &str) -> String {
 
 fn volumes(scene: &Scene) -> String {
     let volumes = scene.volumes.present().cloned().unwrap_or_default();
+    let name = scene.driver.name();
     let (need, them) = match volumes.len() {
         1 => ("1 volume needs".to_owned(), "it"),
         many => (format!("{many} volumes need"), "them"),
     };
-    format!(
-        "{need} the driver ({}); delete {them}, or set spec.deletionPolicy to Orphan",
-        name_some(&volumes)
-    )
+    format!("{need} {name} ({}); delete {them}, or set spec.deletionPolicy to Orphan", name_some(&volumes))
 }
 
 fn unreadable<T>(reading: &Reading<T>) -> &str {

@@ -6,6 +6,8 @@ use vdo_api::names::PAUSED_UNTIL_ANNOTATION;
 use vdo_api::status::{CpiStatus, CsiStatus, DriverRecord, Installed};
 
 use super::*;
+use crate::finding::next_step;
+use crate::foreign::Platform;
 use crate::foreign::reasons::FOREIGN_INSTALLATION;
 
 struct Never;
@@ -162,7 +164,11 @@ fn a_roll_back_is_told_in_the_words_of_the_release_that_is_asked_for() {
     (other.release, other.message) = ("1.35.0".to_owned(), "the login was refused".to_owned());
     refused.push(other);
     let said = status::held(&scene, Held::Refused);
-    assert_eq!(said.message, "CPI 1.36.0 was rolled back; no pod is ready");
+    assert_eq!(
+        said.message,
+        "CPI 1.36.0 was rolled back; no pod is ready; mend that and set the annotation vdo.vmware.com/retry-rollout of \
+         VDOConfig vdo to a new value, or pin another release"
+    );
 }
 
 #[test]
@@ -186,4 +192,125 @@ fn a_roll_back_is_told_while_what_was_rolled_back_is_asked_for_and_the_record_ke
     let hold = || vec![Finding::hold(&reasons::GATE_HELD, "waits")];
     assert_eq!(told(&scene, hold(), &refused), slice::from_ref(&refused.key));
     assert_eq!(told(&scene, hold(), &other), []);
+}
+
+/// A message that is read without its condition around it: it names the driver or an object, and ends in a next step.
+fn holds_without_its_context(finding: &Finding, driver: Driver) {
+    let message = &finding.message;
+    let objects = ["VDOConfig vdo", "VsphereCloudConfig vc1", "Secret n/s", "ConfigMap ca"];
+    let named = message.contains(driver.name()) || objects.iter().any(|object| message.contains(object));
+    assert!(named, "{message:?} names neither {driver} nor an object");
+    assert!(next_step(message).is_some(), "{message:?} has no next step");
+}
+
+#[test]
+fn whatever_holds_a_driver_is_told_with_its_name_and_a_next_step() {
+    assert_eq!(Held::ALL.map(|held| held as usize), std::array::from_fn(|place| place));
+    for driver in [Driver::Cpi, Driver::Csi] {
+        let mut without_gates = scene();
+        without_gates.driver = driver;
+        let mut with_gates = rolled_back("new", 7);
+        with_gates.driver = driver;
+        let mut unreadable = without_gates.clone();
+        unreadable.rows = Reading::Unreadable("forbidden".to_owned());
+        unreadable.volumes = Reading::Unreadable("forbidden".to_owned());
+        for scene in [&without_gates, &with_gates, &unreadable] {
+            for held in Held::ALL {
+                holds_without_its_context(&status::held(scene, held), driver);
+            }
+        }
+        for held in [Held::VolumesUnreadable, Held::ObjectsUnreadable] {
+            let said = status::held(&unreadable, held);
+            assert!(said.message.contains("forbidden"), "{}", said.message);
+            assert_eq!(said.reason.name, "ObjectsUnreadable");
+        }
+        let said = status::held(&without_gates, Held::CsiStillThere);
+        assert_eq!((said.reason.name, said.verdict), ("CSIStillThere", Verdict::Hold));
+    }
+}
+
+#[test]
+fn whatever_keeps_the_hands_off_a_driver_is_told_with_its_name_and_a_next_step() {
+    let mut paused = scene();
+    let until = (PAUSED_UNTIL_ANNOTATION.to_owned(), "2026-01-02T00:00:00Z".to_owned());
+    paused.config.metadata.annotations = Some(BTreeMap::from([until]));
+    let said = plan(&paused, Vec::new()).findings.remove(0);
+    assert!(said.message.contains(PAUSED_UNTIL_ANNOTATION), "{}", said.message);
+    holds_without_its_context(&said, Driver::Cpi);
+
+    let ending = Scene { ending: Look::Unreadable, ..scene() };
+    holds_without_its_context(&plan(&ending, Vec::new()).findings[0], Driver::Cpi);
+
+    let other: ObjectRef = ObjectRef {
+        api_version: "apps/v1".into(),
+        kind: "DaemonSet".into(),
+        namespace: Some("kube-system".into()),
+        name: "other".into(),
+    };
+    let traces = |platform: Reading<Platform>, others: Reading<Vec<ObjectRef>>| Traces {
+        platform,
+        others,
+        taken: Reading::Absent,
+    };
+    let dark = || "forbidden".to_owned();
+    for traces in [
+        traces(Reading::Present(Platform::Supervisor), Reading::Absent),
+        traces(Reading::Present(Platform::OpenShiftOnVsphere), Reading::Absent),
+        traces(Reading::Present(Platform::Plain), Reading::Present(vec![other])),
+        traces(Reading::Unreadable(dark()), Reading::Absent),
+        traces(Reading::Present(Platform::Plain), Reading::Unreadable(dark())),
+    ] {
+        holds_without_its_context(&foreign("CPI", &traces).unwrap(), Driver::Cpi);
+    }
+}
+
+#[test]
+fn whatever_keeps_a_vcenter_from_a_driver_is_told_with_its_object_and_a_next_step() {
+    use crate::credentials::{CredentialsSecret, Fault};
+    use crate::vcenter::{VcenterFacts, resolve};
+    let config = |status: serde_json::Value| {
+        let mut config = vdo_api::VsphereCloudConfig::new("vc1", Default::default());
+        config.metadata.generation = Some(3);
+        config.status = Some(serde_json::from_value(status).unwrap());
+        Reading::Present(config)
+    };
+    let verified = |generation: i64| {
+        config(serde_json::json!({"verified": {
+            "generation": generation, "server": "vc.example.com", "port": 443,
+            "secret": {"namespace": "n", "name": "s", "uid": "u", "resourceVersion": "1"},
+            "trust": {"mode": "CA", "sha256": "", "sha1": "", "caRef": {"name": "ca", "key": "ca.crt"}},
+            "version": "8.0.3", "apiVersion": "8.0.3.0", "build": "1", "datacenters": []}}))
+    };
+    let version = vdo_api::vcenter::SecretVersion {
+        namespace: "n".into(),
+        name: "s".into(),
+        uid: "u".into(),
+        resource_version: "1".into(),
+    };
+    let faulty =
+        |fault| Reading::Present(CredentialsSecret { version: version.clone(), content: Err(fault) });
+    let good = crate::credentials::Credentials {
+        version: version.clone(),
+        username: "u@d".into(),
+        password: "p".into(),
+        servers: Vec::new(),
+    };
+    let good = Reading::Present(CredentialsSecret { version: version.clone(), content: Ok(good) });
+    let dark = || "forbidden".to_owned();
+    for (config, secret) in [
+        (Reading::Absent, Reading::Absent),
+        (Reading::Unreadable(dark()), Reading::Absent),
+        (config(serde_json::json!({})), Reading::Absent),
+        (verified(2), Reading::Absent),
+        (verified(3), Reading::Absent),
+        (verified(3), Reading::Unreadable(dark())),
+        (verified(3), faulty(Fault::Missing("password"))),
+        (verified(3), faulty(Fault::ControlCharacter("password"))),
+        (verified(3), good),
+    ] {
+        let facts = VcenterFacts { name: "vc1".into(), config, secret, ca: Reading::Absent };
+        let finding = resolve(&facts).unwrap_err();
+        assert_eq!(finding.verdict, Verdict::Hold);
+        holds_without_its_context(&finding, Driver::Cpi);
+    }
 }

@@ -467,6 +467,34 @@ pub enum Held {
 }
 
 impl Held {
+    /// Every one of them, in order; the last stays the last.
+    pub const ALL: [Held; Held::Quiet as usize + 1] = [
+        Held::GatesOfAnotherGeneration,
+        Held::NoRelease,
+        Held::NotChosen,
+        Held::Leaving,
+        Held::GateClosed,
+        Held::Downgrade,
+        Held::BelowAttempt,
+        Held::Refused,
+        Held::InputsUnresolved,
+        Held::CpiRolling,
+        Held::CpiNotInstalled,
+        Held::CpiOtherRelease,
+        Held::CpiNotReady,
+        Held::CpiSilent,
+        Held::CpiStillThere,
+        Held::NeedsCpi,
+        Held::NodesWaitForCpi,
+        Held::CsiStillThere,
+        Held::CsiObjectsSeen,
+        Held::CsiObjectsUnreadable,
+        Held::Volumes,
+        Held::VolumesUnreadable,
+        Held::ObjectsUnreadable,
+        Held::Quiet,
+    ];
+
     /// Whether it comes from a live look at what nothing watches, so that nobody is woken when it ends.
     pub fn is_looked_for(self) -> bool {
         match self {
