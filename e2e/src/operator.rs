@@ -65,6 +65,22 @@ impl<'a> Replica<'a> {
         assert!(ended.is_none(), "{} ended with {ended:?}:\n{}", self.operator, self.log());
     }
 
+    /// Begins anew to note the most that it has in memory.
+    pub fn forget_peak(&self) {
+        // What 5 means here: proc_pid_clear_refs(5).
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(&file, "5").unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
+    /// The most that it had in memory, in KiB, since it began or [`Self::forget_peak`].
+    pub fn peak_kib(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|size| size.trim().trim_end_matches("kB").trim().parse().ok())
+            .unwrap_or_else(|| panic!("{file} says nothing of VmHWM:\n{status}"))
+    }
+
     /// What it has said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.bed.path(log_file(self.operator, self.identity))).unwrap_or_default()

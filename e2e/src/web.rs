@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use flate2::{Compress, Compression, FlushCompress};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -15,6 +16,8 @@ use testbed::pki::Authority;
 
 /// How long a client that says nothing is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How many MiB a bomb unpacks to.
+const UNPACKED: usize = 512;
 
 /// What is answered.
 #[derive(Clone, Debug)]
@@ -34,8 +37,17 @@ pub enum Answer {
     Trickle,
     /// Bytes without end.
     Endless,
-    /// A document that says it is packed.
-    Packed,
+    /// The same under this announced length.
+    Announced(u64),
+    /// A packed document.
+    Packed {
+        /// How, in the words of the header.
+        encoding: &'static str,
+        /// The bytes that are sent.
+        bytes: Vec<u8>,
+    },
+    /// Another one of these documents for each request, from the first one on.
+    InTurn(Vec<Vec<u8>>),
     /// Nothing, ever.
     Silence,
 }
@@ -46,10 +58,16 @@ pub struct Web {
     pub address: SocketAddr,
     /// Who signed its certificate (PEM).
     pub authority: String,
-    answers: Arc<Mutex<Vec<(String, Answer)>>>,
-    asked: Arc<AtomicUsize>,
-    ends: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<Vec<(String, Answer)>>,
+    asked: AtomicUsize,
+    resets: AtomicBool,
+    ends: AtomicBool,
 }
 
 impl Web {
@@ -66,43 +84,45 @@ impl Web {
             .with_single_cert(vec![certificate], key)?;
         let listener = TcpListener::bind(address).with_context(|| format!("{address} is not free"))?;
         let address = listener.local_addr()?;
-        let answers = Arc::<Mutex<Vec<(String, Answer)>>>::default();
-        let (asked, ends) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let shared = Arc::<Shared>::default();
         let thread = {
-            let (answers, asked, ends, config) =
-                (answers.clone(), asked.clone(), ends.clone(), Arc::new(config));
+            let (shared, config) = (shared.clone(), Arc::new(config));
             std::thread::spawn(move || {
                 for stream in listener.incoming() {
-                    if ends.load(Ordering::Acquire) {
+                    if shared.ends() {
                         return;
                     }
                     let Ok(stream) = stream else { continue };
-                    let (answers, asked, config) = (answers.clone(), asked.clone(), config.clone());
-                    let ends = ends.clone();
+                    let (shared, config) = (shared.clone(), config.clone());
                     // A client that leaves in the middle is what some tests are about.
-                    std::thread::spawn(move || drop(serve(stream, config, &answers, &asked, &ends)));
+                    std::thread::spawn(move || drop(serve(stream, config, &shared)));
                 }
             })
         };
-        Ok(Web { address, authority: authority.pem, answers, asked, ends, thread: Some(thread) })
+        Ok(Web { address, authority: authority.pem, shared, thread: Some(thread) })
     }
 
     /// Answers a path so from now on.
     pub fn answer(&self, path: &str, answer: Answer) {
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|(of, _)| of != path);
         answers.push((path.to_owned(), answer));
     }
 
+    /// Resets every connection from now on, or no longer.
+    pub fn reset(&self, resets: bool) {
+        self.shared.resets.store(resets, Ordering::Release);
+    }
+
     /// How often anything was asked for.
     pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::Acquire)
+        self.shared.asked.load(Ordering::Acquire)
     }
 }
 
 impl Drop for Web {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Release);
+        self.shared.ends.store(true, Ordering::Release);
         // The thread waits for the next connection.
         drop(TcpStream::connect(self.address));
         if let Some(thread) = self.thread.take() {
@@ -111,25 +131,56 @@ impl Drop for Web {
     }
 }
 
-fn serve(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-    answers: &Mutex<Vec<(String, Answer)>>,
-    asked: &AtomicUsize,
-    ends: &AtomicBool,
-) -> Result<()> {
+impl Shared {
+    fn ends(&self) -> bool {
+        self.ends.load(Ordering::Acquire)
+    }
+
+    /// What is answered at this path.
+    fn next(&self, path: &str) -> Answer {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        match answers.iter_mut().find(|(of, _)| of == path) {
+            Some((_, Answer::InTurn(documents))) => {
+                let bytes = documents.first().cloned().unwrap_or_default();
+                documents.rotate_left(1);
+                Answer::Document { bytes, etag: self.asked.load(Ordering::Acquire).to_string() }
+            }
+            Some((_, answer)) => answer.clone(),
+            None => Answer::Status(404),
+        }
+    }
+}
+
+/// A text of half a gigabyte, packed: less than what is read of a document that is plain. `encoding` is `gzip` or `deflate`.
+pub fn bomb(encoding: &'static str) -> Answer {
+    let zeros = vec![0; 1 << 20];
+    let mut part = Vec::with_capacity(1 << 16);
+    // All that was said is forgotten at its end, so that it can be said again.
+    Compress::new(Compression::best(), false)
+        .compress_vec(&zeros, &mut part, FlushCompress::Full)
+        .expect("zeros can be packed");
+    let head: &[u8] = match encoding {
+        "gzip" => b"\x1f\x8b\x08\0\0\0\0\0\0\x03",
+        _ => &[],
+    };
+    Answer::Packed { encoding, bytes: [head, &part.repeat(UNPACKED)].concat() }
+}
+
+fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
+    if shared.resets.load(Ordering::Acquire) {
+        // What is closed with something unread is reset.
+        stream.peek(&mut [0])?;
+        return Ok(());
+    }
     let mut stream = StreamOwned::new(ServerConnection::new(config)?, stream);
     let (path, known) = request(&mut stream)?;
-    asked.fetch_add(1, Ordering::AcqRel);
-    let answer = {
-        let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.iter().find(|(of, _)| *of == path).map(|(_, answer)| answer.clone())
-    };
-    match answer.unwrap_or(Answer::Status(404)) {
+    shared.asked.fetch_add(1, Ordering::AcqRel);
+    match shared.next(&path) {
         Answer::Document { etag, .. } if known.as_deref() == Some(&format!("\"{etag}\"")) => {
             write!(stream, "HTTP/1.1 304 Not Modified\r\netag: \"{etag}\"\r\n\r\n")?;
         }
+        Answer::InTurn(_) => anyhow::bail!("one of them was taken"),
         Answer::Document { bytes, etag } => {
             let length = bytes.len();
             write!(stream, "HTTP/1.1 200 OK\r\netag: \"{etag}\"\r\ncontent-length: {length}\r\n\r\n")?;
@@ -141,12 +192,17 @@ fn serve(
         Answer::Redirect(to) => {
             write!(stream, "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n")?;
         }
-        Answer::Packed => {
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nxx")?;
+        Answer::Packed { encoding, bytes } => {
+            let length = bytes.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-encoding: {encoding}\r\ncontent-length: {length}\r\n\r\n"
+            )?;
+            stream.write_all(&bytes)?;
         }
         Answer::Trickle => {
             write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
-            while !ends.load(Ordering::Acquire) {
+            while !shared.ends() {
                 stream.write_all(b" ")?;
                 stream.flush()?;
                 std::thread::sleep(Duration::from_secs(1));
@@ -154,9 +210,11 @@ fn serve(
         }
         Answer::Endless => {
             write!(stream, "HTTP/1.1 200 OK\r\n\r\n")?;
-            while !ends.load(Ordering::Acquire) {
-                stream.write_all(&[b' '; 4096])?;
-            }
+            flood(&mut stream, shared)?;
+        }
+        Answer::Announced(length) => {
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n")?;
+            flood(&mut stream, shared)?;
         }
         Answer::Silence => {
             // Until the client goes.
@@ -166,6 +224,14 @@ fn serve(
     stream.flush()?;
     stream.conn.send_close_notify();
     stream.flush()?;
+    Ok(())
+}
+
+/// Sends until the client goes.
+fn flood(stream: &mut impl Write, shared: &Shared) -> Result<()> {
+    while !shared.ends() {
+        stream.write_all(&[b' '; 4096])?;
+    }
     Ok(())
 }
 
@@ -187,4 +253,25 @@ fn request(stream: &mut impl Read) -> Result<(String, Option<String>)> {
         }
     }
     Ok((path, known))
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::read::{DeflateDecoder, GzDecoder};
+
+    use super::*;
+
+    #[test]
+    fn a_bomb_is_short_and_unpacks_to_far_more_than_is_read_of_a_document() {
+        for encoding in ["gzip", "deflate"] {
+            let Answer::Packed { bytes, .. } = bomb(encoding) else { panic!("{encoding}") };
+            assert!(bytes.len() < 1 << 20, "{encoding}: {}", bytes.len());
+            let unpacked: Box<dyn Read> = match encoding {
+                "gzip" => Box::new(GzDecoder::new(&bytes[..])),
+                _ => Box::new(DeflateDecoder::new(&bytes[..])),
+            };
+            let sixteen = 16 << 20;
+            assert_eq!(std::io::copy(&mut unpacked.take(sixteen), &mut std::io::sink()).unwrap(), sixteen);
+        }
+    }
 }

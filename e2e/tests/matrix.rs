@@ -9,7 +9,8 @@ use std::time::Duration;
 use e2e::crd::{NAMESPACE, apply, install, refused, vcenter, vdo};
 use e2e::operator::Replica;
 use e2e::stand::{Said, await_said};
-use e2e::web::{Answer, Web};
+use e2e::web::{Answer, Web, bomb};
+use rcgen::{KeyPair, SigningKey as _};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::{eventually, throughout};
@@ -21,6 +22,10 @@ const COPY: &str = "vdo-matrix-copy";
 const SOON: Duration = Duration::from_secs(30);
 /// Longer than a fetch may take here, and a pass after it.
 const A_FETCH: Duration = Duration::from_secs(30);
+/// What vdo-core may have more in memory, whatever a server sends it.
+const MORE_KIB: u64 = 8 * 1024;
+/// In a document that cannot be read: no message repeats it.
+const CANARY: &str = "canary-7f3a";
 
 struct World {
     bed: Bed,
@@ -69,6 +74,15 @@ impl World {
         Replica::start_with(&self.bed, OPERATOR, identity, &env)
     }
 
+    /// Serves a document, and beside it what somebody signed it with, if anybody did.
+    fn publish(&self, path: &str, matrix: &Value, etag: &str, signed: Option<(&KeyPair, &Value)>) {
+        let signature = signed.map(|(key, signed)| key.sign(signed.to_string().as_bytes()).unwrap());
+        let signature = signature
+            .map_or(Answer::Status(404), |bytes| Answer::Document { bytes, etag: format!("{etag}-sig") });
+        self.web.answer(&format!("{path}.sig"), signature);
+        self.serve(path, matrix, etag);
+    }
+
     fn serve(&self, path: &str, matrix: &Value, etag: &str) {
         let (bytes, etag) = (matrix.to_string().into_bytes(), etag.to_owned());
         self.web.answer(path, Answer::Document { bytes, etag });
@@ -88,6 +102,19 @@ impl World {
         self.bed
             .kubectl(&["delete", "configmap", "comp-matrix-config", "-n", NAMESPACE, "--ignore-not-found"])
             .unwrap();
+    }
+
+    /// Waits until the matrix is not read anew for this reason, and the copy counts, which gives this release.
+    fn keeps(&self, release: &str, reason: &str, words: &str, what: &str) {
+        let said = self.said(|said| said.reason == reason && said.message.contains(words));
+        assert_eq!(said.status, "True", "{what}: {said:?}");
+        assert!(said.message.contains("the copy of"), "{what}: {said:?}");
+        assert!(!said.message.contains(CANARY), "{what}: {said:?}");
+        assert_eq!(self.chosen().0, release, "{what}");
+    }
+
+    fn copy(&self) -> Value {
+        self.bed.get(&["configmap", COPY, "-n", NAMESPACE]).unwrap()
     }
 
     fn said(&self, wanted: impl Fn(&Said) -> bool) -> Said {
@@ -117,6 +144,12 @@ impl World {
 fn matrix(serial: u64, cpi: &str) -> Value {
     json!({"schemaVersion": 1, "serial": serial, "rows": [{
         "driver": "CPI", "release": cpi, "kubernetes": {"min": "1.30", "max": "1.40"}, "vsphere": {"min": "7.0"}}]})
+}
+
+/// CPI 1.34.0 and a newer one. Without a serial, so that none of them is out of date.
+fn offering(newest: &str) -> Value {
+    let rows = [matrix(1, "1.34.0"), matrix(1, newest)].map(|matrix| matrix["rows"][0].clone());
+    json!({"schemaVersion": 1, "rows": rows})
 }
 
 fn url(path: &str) -> String {
@@ -170,38 +203,8 @@ fn the_source_is_switched_live_and_what_is_wrong_with_one_is_told() {
     world.bed.kubectl(&["delete", "compatibilityconfig", "published", "-n", NAMESPACE]).unwrap();
     world.chooses("1.36.0", "BuiltIn");
 
-    // What a server may do. The copy counts, and the message says why it is not read anew.
-    world.serve("/hostile.json", &matrix(5, "1.34.0"), "5");
-    world.config_map(&json!({"versionConfigURL": url("/hostile.json")}));
-    world.chooses("1.34.0", "ConfigMap/comp-matrix-config");
-    let old = serde_json::to_vec(&matrix(4, "1.35.0")).unwrap();
-    let wrong = |bytes: &[u8]| Answer::Document { bytes: bytes.to_vec(), etag: "x".to_owned() };
-    for (answer, reason, words) in [
-        (Answer::Status(503), "MatrixFetchFailed", "503"),
-        (Answer::Status(404), "MatrixFetchFailed", "404"),
-        (Answer::Redirect("http://matrix.example.com/m".to_owned()), "MatrixFetchFailed", "redirects"),
-        (Answer::Redirect("https://169.254.169.254/m".to_owned()), "MatrixFetchFailed", "redirects"),
-        (
-            Answer::Redirect("https://matrix.example.com/m".to_owned()),
-            "MatrixFetchFailed",
-            "another server, matrix.example.com:443",
-        ),
-        (Answer::Redirect(url("/hostile.json")), "MatrixFetchFailed", "TooManyRedirects"),
-        (Answer::Endless, "MatrixFetchFailed", "TooLarge"),
-        (Answer::Packed, "MatrixFetchFailed", "Encoding"),
-        (Answer::Trickle, "MatrixFetchFailed", "TimedOut"),
-        (wrong(b"{\"rows\": ["), "MatrixInvalid", "/hostile.json"),
-        (wrong(&vec![b'['; 20_000]), "MatrixInvalid", "/hostile.json"),
-        (wrong(&old), "MatrixOutdated", "serial 4"),
-    ] {
-        let what = format!("{answer:?}").chars().take(60).collect::<String>();
-        world.web.answer("/hostile.json", answer);
-        let said = world.said(|said| said.reason == reason && said.message.contains(words));
-        assert_eq!(said.status, "True", "{what}: {said:?}");
-        assert!(said.message.contains("the copy of"), "{what}: {said:?}");
-        assert_eq!(world.chosen().0, "1.34.0", "{what}");
-    }
-    world.serve("/hostile.json", &matrix(6, "1.35.0"), "6");
+    hostile(&world, &operator);
+    world.serve("/hostile.json", &matrix(7, "1.35.0"), "7");
     world.chooses("1.35.0", "ConfigMap/comp-matrix-config");
 
     // The source is down, and the operator starts anew. One that is told to end leaves its lease to the next.
@@ -211,11 +214,10 @@ fn the_source_is_switched_live_and_what_is_wrong_with_one_is_told() {
     let _operator = world.operator("second");
     world.said(|said| said.reason == "MatrixFetchFailed" && said.message.contains("503"));
     assert_eq!(world.chosen().0, "1.35.0");
-    let copy = world.bed.get(&["configmap", COPY, "-n", NAMESPACE]).unwrap();
-    assert_eq!(copy["data"]["url"], url("/hostile.json"));
+    assert_eq!(world.copy()["data"]["url"], url("/hostile.json"));
 
     // Nothing is written while nothing changes.
-    world.serve("/hostile.json", &matrix(6, "1.35.0"), "6");
+    world.serve("/hostile.json", &matrix(7, "1.35.0"), "7");
     world.said(|said| said.reason == "ReleasesChosen");
     let version = |kind: &str, name: &str| {
         world.bed.get(&[kind, name, "-n", NAMESPACE]).unwrap()["metadata"]["resourceVersion"].clone()
@@ -229,10 +231,124 @@ fn the_source_is_switched_live_and_what_is_wrong_with_one_is_told() {
         if now == (config.clone(), copy.clone()) { Ok(()) } else { Err(format!("{now:?}")) }
     });
 
+    signed(&world);
     flapping(&world);
+    changing(&world);
+    narrowed(&world);
 }
 
-/// A matrix that comes and goes moves nothing, and one that no longer fits takes nothing away.
+/// What a server may do. The copy counts, and the message says why it is not read anew.
+fn hostile(world: &World, operator: &Replica<'_>) {
+    world.serve("/hostile.json", &matrix(5, "1.34.0"), "5");
+    world.config_map(&json!({"versionConfigURL": url("/hostile.json")}));
+    world.chooses("1.34.0", "ConfigMap/comp-matrix-config");
+    let old = serde_json::to_vec(&matrix(4, "1.35.0")).unwrap();
+    let wrong = |bytes: &[u8]| Answer::Document { bytes: bytes.to_vec(), etag: "x".to_owned() };
+    let redirect = |to: &str| Answer::Redirect(to.to_owned());
+    let utf_16: Vec<u8> = matrix(6, "1.35.0").to_string().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    operator.forget_peak();
+    let before = operator.peak_kib();
+    for (answer, reason, words) in [
+        (Answer::Status(503), "MatrixFetchFailed", "503"),
+        (Answer::Status(404), "MatrixFetchFailed", "404"),
+        (redirect("http://matrix.example.com/m"), "MatrixFetchFailed", "RedirectRefused"),
+        (redirect("https://169.254.169.254/m"), "MatrixFetchFailed", "AddressNotAllowed"),
+        (redirect("file:///etc/shadow"), "MatrixFetchFailed", "RedirectRefused"),
+        (
+            redirect("https://matrix.example.com/m"),
+            "MatrixFetchFailed",
+            "another server, matrix.example.com:443",
+        ),
+        (redirect(&url("/hostile.json")), "MatrixFetchFailed", "TooManyRedirects"),
+        (Answer::Endless, "MatrixFetchFailed", "TooLarge"),
+        (bomb("gzip"), "MatrixFetchFailed", "sent the document as gzip"),
+        (Answer::Announced(5 << 30), "MatrixFetchFailed", "TooLarge"),
+        (bomb("deflate"), "MatrixFetchFailed", "sent the document as deflate"),
+        (Answer::Trickle, "MatrixFetchFailed", "TimedOut"),
+        (
+            wrong(format!("{{\n  \"a\": \"{CANARY}\",\n  \"rows\": [").as_bytes()),
+            "MatrixInvalid",
+            "EOF while parsing a list in line 3, column 11; tell whoever publishes it",
+        ),
+        (Answer::Silence, "MatrixFetchFailed", "TimedOut"),
+        (wrong(&vec![b'['; 20_000]), "MatrixInvalid", "recursion limit exceeded in line 1"),
+        (wrong(&utf_16), "MatrixInvalid", "it is no text in UTF-8"),
+        (wrong(format!("{{\"a\": \"{CANARY}\0\"}}").as_bytes()), "MatrixInvalid", "in line 1, column 19"),
+        (
+            wrong(format!("schemaVersion: 1\nserial: 9\nserial: {CANARY}\n").as_bytes()),
+            "MatrixInvalid",
+            "/serial (line 3, column 1) stands there a second time",
+        ),
+        (wrong(&old), "MatrixOutdated", "serial 4"),
+    ] {
+        let what = format!("{answer:?}").chars().take(60).collect::<String>();
+        world.web.answer("/hostile.json", answer);
+        world.keeps("1.34.0", reason, words, &what);
+    }
+    world.web.reset(true);
+    world.keeps("1.34.0", "MatrixFetchFailed", "Interrupted", "connections are reset");
+    world.web.reset(false);
+    let more = operator.peak_kib().saturating_sub(before);
+    println!("{more} KiB more in memory");
+    assert!(more <= MORE_KIB, "{before} KiB and {more} more");
+
+    // The mark that some editors put at the front is no fault.
+    let marked = format!("\u{feff}{}", matrix(6, "1.36.0")).into_bytes();
+    world.web.answer("/hostile.json", Answer::Document { bytes: marked, etag: "marked".to_owned() });
+    world.chooses("1.36.0", "ConfigMap/comp-matrix-config");
+}
+
+/// What is not signed as it has to be, or not what was pinned, takes the place of nothing.
+fn signed(world: &World) {
+    let (ours, theirs) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let (good, forged) = (matrix(1, "1.34.0"), matrix(2, "1.35.0"));
+    let source = "ConfigMap/comp-matrix-config";
+    let path = "/signed.json";
+    let with_key = |key: &KeyPair| json!({"versionConfigURL": url(path), "versionConfigPublicKey": key.public_key_pem()});
+    world.publish(path, &good, "good", Some((&ours, &good)));
+    world.config_map(&with_key(&ours));
+    world.chooses("1.34.0", source);
+    let kept = world.copy();
+    assert_eq!(kept["data"]["url"], url(path));
+
+    let other = "the signature does not belong to this document and this public key";
+    for (what, signed, words) in [
+        ("other content under the old signature", Some((&ours, &good)), other),
+        ("no signature", None, "/signed.json.sig answered with http status 404, so there is no signature"),
+        ("a signature by another key", Some((&theirs, &forged)), other),
+    ] {
+        world.publish(path, &forged, what, signed);
+        world.keeps("1.34.0", "MatrixNotTrusted", words, what);
+        assert_eq!(world.copy()["binaryData"], kept["binaryData"], "{what}");
+    }
+
+    // Another key is asked for than the one that all this was signed with. Nothing that is there counts.
+    world.publish(path, &good, "good", Some((&ours, &good)));
+    world.config_map(&with_key(&theirs));
+    let said = world.said(|said| said.reason == "MatrixNotTrusted" && said.message.contains(other));
+    assert_eq!(said.status, "False", "{said:?}");
+    assert_eq!(world.copy()["binaryData"], kept["binaryData"]);
+
+    // The right one again, and the source is down: what was kept is accepted by it.
+    world.web.answer(path, Answer::Status(503));
+    world.config_map(&with_key(&ours));
+    world.keeps("1.34.0", "MatrixFetchFailed", "503", "the copy is signed");
+
+    // A pin, for a document that somebody replaces.
+    let pin = |digest: &Value| json!({"versionConfigURL": url(path), "versionConfigSHA256": digest});
+    world.publish(path, &good, "good", None);
+    world.config_map(&pin(&kept["data"]["sha256"]));
+    world.chooses("1.34.0", source);
+    world.publish(path, &forged, "forged", None);
+    world.keeps("1.34.0", "MatrixNotTrusted", "and not the pinned", "a document that is not the pinned one");
+    world.publish(path, &good, "good", None);
+    world.config_map(&pin(&json!("0".repeat(64))));
+    let said = world.said(|said| said.status == "False" && said.reason == "MatrixNotTrusted");
+    assert!(said.message.contains("and not the pinned 0000"), "{said:?}");
+    assert_eq!(world.copy()["binaryData"]["matrix"], kept["binaryData"]["matrix"]);
+}
+
+/// A matrix that comes and goes moves nothing.
 fn flapping(world: &World) {
     let installed = json!({"status": {"cpi": {"installed": {
         "release": "1.34.0", "revision": "r", "since": "2026-01-01T00:00:00Z"}}}});
@@ -250,12 +366,7 @@ fn flapping(world: &World) {
             &installed.to_string(),
         ])
         .unwrap();
-    let with = |newest: &str| {
-        let mut rows = matrix(1, "1.34.0");
-        let more = matrix(1, newest)["rows"][0].clone();
-        rows["rows"].as_array_mut().unwrap().push(more);
-        json!({"versionConfigContent": rows.to_string(), "auto-upgrade": "latest"})
-    };
+    let with = |newest: &str| json!({"versionConfigContent": offering(newest).to_string(), "auto-upgrade": "latest"});
     for round in 0..8 {
         world.config_map(&with(if round % 2 == 0 { "1.35.0" } else { "1.36.0" }));
         throughout(Duration::from_millis(500), "what is installed stays", || {
@@ -269,7 +380,26 @@ fn flapping(world: &World) {
     }
     world.config_map(&with("1.36.0"));
     world.chooses("1.36.0", "ConfigMap/comp-matrix-config");
+}
 
+/// An address that says something else each time moves nothing either, until it stands.
+fn changing(world: &World) {
+    let [one, other] = ["1.35.0", "1.36.0"].map(|newest| offering(newest).to_string().into_bytes());
+    world.web.answer("/turns.json", Answer::InTurn(vec![one, other.clone()]));
+    world.config_map(&json!({"versionConfigURL": url("/turns.json"), "auto-upgrade": "latest"}));
+    world.chooses("1.34.0", "ConfigMap/comp-matrix-config");
+    let asked = world.web.asked();
+    eventually(A_FETCH, "it is read three times more", || {
+        assert_eq!(world.chosen().0, "1.34.0");
+        let more = world.web.asked() - asked;
+        if more >= 3 { Ok(()) } else { Err(more) }
+    });
+    world.web.answer("/turns.json", Answer::Document { bytes: other, etag: "stands".to_owned() });
+    world.chooses("1.36.0", "ConfigMap/comp-matrix-config");
+}
+
+/// A matrix that no longer fits takes nothing away.
+fn narrowed(world: &World) {
     let mut narrow = matrix(1, "1.34.0");
     narrow["rows"][0]["kubernetes"] = json!({"max": "1.30"});
     world.config_map(&json!({"versionConfigContent": narrow.to_string()}));

@@ -27,6 +27,16 @@ pub enum TrustError {
         /// What the document has.
         found: Pin,
     },
+    /// Nothing where the signature has to be.
+    #[error(
+        "{at} answered with http status {status}, so there is no signature: publish it there, beside the document"
+    )]
+    Missing {
+        /// Where it has to be.
+        at: String,
+        /// The answer of its server.
+        status: u16,
+    },
     /// Something else than a signature.
     #[error(
         "the signature is neither the base64 that `cosign sign-blob --key` writes with --output-signature nor \

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use vdo_compat::Source;
 use vdo_matrix::{MAX_BYTES, lint, parse};
 
-/// For one document. Without optimisation everything takes seven to ten times as long.
-const LONGEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+/// For one document. The profile of tests has an optimiser for what reads one.
+const LONGEST: Duration = Duration::from_secs(1);
 /// For the whole process, with this test and all its documents.
 const LARGEST_KIB: u64 = 64 * 1024;
 

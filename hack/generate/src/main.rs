@@ -23,6 +23,7 @@ mod images;
 #[cfg(test)]
 mod links;
 mod lint;
+mod matrix_faults;
 mod metrics;
 mod pages;
 mod rbac;
@@ -46,6 +47,7 @@ fn all() -> Result<BTreeMap<PathBuf, String>> {
     files.extend(pages::files()?);
     files.extend(lint::files()?);
     files.extend(threats::files()?);
+    files.extend(matrix_faults::files()?);
     for crd in vdo_api::crd::all() {
         let text = yaml(&serde_json::to_value(&crd)?);
         let name = format!("{}.yaml", crd.spec.names.plural);

@@ -92,3 +92,17 @@ fn a_source_file_is_told_which_test_binary_it_is_part_of() {
         "#[test]\nfn one() {}\nfn helper() {}\n  #[tokio::test(start_paused = true)]\n  async fn two() {";
     assert_eq!(tests_in(text).collect::<Vec<_>>(), ["one", "two"]);
 }
+
+#[test]
+fn every_test_that_the_page_about_the_api_server_names_is_in_the_source() {
+    let found: BTreeSet<String> =
+        tests().iter().filter_map(|test| test.split_once("::")).map(|(_, name)| name.to_owned()).collect();
+    let text = fs::read_to_string(crate::root().unwrap().join("docs/api-faults.md")).unwrap();
+    let is_name = |word: &&str| {
+        word.matches('_').count() >= 3 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    };
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() > 30, "{}", named.len());
+    let missing: Vec<&&str> = named.iter().filter(|name| !found.contains(**name)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}

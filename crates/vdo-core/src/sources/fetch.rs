@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 use tokio::task::JoinHandle;
 use vdo_api::names::{CORE_MANAGER, MATRIX_COPY};
-use vdo_fetch::{Address, FetchError, Fetched as Answer, Fetcher, Known};
+use vdo_fetch::{Address, FetchError, Fetched as Answer, Fetcher, Known, TrustError};
 use vdo_plan::Finding;
 use vdo_runtime::clock::{jittered, monotonic, wall};
 use vdo_runtime::{Cluster, KubeFault, Wake, kept};
@@ -191,11 +191,15 @@ async fn fetch(fetcher: &Fetcher, place: &Place, known: &Known) -> Result<Outcom
 }
 
 async fn fetch_signature(fetcher: &Fetcher, address: &Address) -> Result<Vec<u8>, FetchError> {
-    // Without an address, or with nothing there, it is taken as no signature, which no key accepts.
+    // Without an address it is taken as no signature, which no key accepts.
     let Some(address) = address.beside(SIGNATURE) else { return Ok(Vec::new()) };
-    match fetcher.fetch(&address, &Known::default()).await? {
-        Answer::Document { bytes, .. } => Ok(bytes),
-        Answer::Unchanged => Ok(Vec::new()),
+    match fetcher.fetch(&address, &Known::default()).await {
+        Ok(Answer::Document { bytes, .. }) => Ok(bytes),
+        Ok(Answer::Unchanged) => Ok(Vec::new()),
+        Err(FetchError::Status { at, status: status @ (404 | 410) }) => {
+            Err(TrustError::Missing { at, status }.into())
+        }
+        Err(error) => Err(error),
     }
 }
 

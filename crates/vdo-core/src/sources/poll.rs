@@ -273,6 +273,21 @@ mod tests {
 
     const PACE: Pace = Pace { every: Duration::from_secs(600), settle: Duration::from_secs(120) };
 
+    /// Of openssl; the private half was thrown away.
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEIvEHrSx+viGWseRZlH01iKZ8itAI\n\
+        vqmWWwYIL+UblRoW0uvhctPCknev+Qz0gmQ4Ul2jieSu+uGEDArMibBh3Q==\n\
+        -----END PUBLIC KEY-----\n";
+    /// What it signed `document(7, "3.7.0")` with, and `document(8, "3.8.0")`.
+    const OF_SEVEN: &str =
+        "MEQCIHuk6jHT3qkmhHLceMRZpbkvjW1I9w+ZXTAe44T8D5y/AiBjCDW3xcD1uHg1qWwOy4DlzUtyNxxxb5jqunBfryN4RQ==";
+    const OF_EIGHT: &str =
+        "MEUCIG5iVSCdNEasIiy6bokRb4QfeBlUTcwCrNUbmqS7mhWeAiEA6xLvQAZL8xLj6UVRS0Xjc1bcqyQ4VeOn6odIET/T5k0=";
+    const ANOTHER_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEvlOBHcK/gRHMmnP6g6eXKxX7zhRP\n\
+        pcVtmCz4SAwLRAYXNLxKGbpf3A0HCBe9w66nlGnXvSSPbVX4sg6s6nmQPg==\n\
+        -----END PUBLIC KEY-----\n";
+
     fn document(serial: u64, release: &str) -> Vec<u8> {
         format!(
             "schemaVersion: 1\nserial: {serial}\nrows:\n- driver: CSI\n  release: {release}\n  \
@@ -285,6 +300,11 @@ mod tests {
         Ok(Outcome::Document { bytes: bytes.to_vec(), known: Known::default(), signature: None })
     }
 
+    fn signed(bytes: &[u8], signature: &str) -> Result<Outcome, FetchError> {
+        let signature = Some(signature.as_bytes().to_vec());
+        Ok(Outcome::Document { bytes: bytes.to_vec(), known: Known::default(), signature })
+    }
+
     fn down() -> Result<Outcome, FetchError> {
         Err(FetchError::Unreachable {
             at: "https://matrix.example.com/m".to_owned(),
@@ -294,6 +314,10 @@ mod tests {
 
     fn place() -> Place {
         Place { address: "https://matrix.example.com/m".parse().unwrap(), pin: None, key: None }
+    }
+
+    fn keyed(key: &str) -> Place {
+        Place { key: Some(key.parse().unwrap()), ..place() }
     }
 
     struct World {
@@ -370,6 +394,77 @@ mod tests {
         );
         world.take(Ok(Outcome::Unchanged));
         assert_eq!(world.reason(), "");
+    }
+
+    #[test]
+    fn what_is_not_signed_with_the_key_replaces_nothing() {
+        let (seven, eight) = (document(7, "3.7.0"), document(8, "3.8.0"));
+        for (bytes, signature, words) in [
+            (&eight, Some(OF_SEVEN), "the signature does not belong to this document and this public key"),
+            (&eight, Some(""), "it is empty"),
+            (&eight, None, "it is empty"),
+            (&eight, Some("no signature"), "it is not base64"),
+            (&seven, Some(OF_EIGHT), "the signature does not belong to this document and this public key"),
+        ] {
+            let mut world = World::new(keyed(KEY), None);
+            assert!(world.take(signed(&seven, OF_SEVEN)).is_some());
+            let outcome = signature.map_or_else(|| got(bytes), |signature| signed(bytes, signature));
+            assert_eq!(world.take(outcome), None);
+            assert_eq!((world.reason(), world.release().as_str()), ("MatrixNotTrusted", "3.7.0"));
+            let said = world.poll.matrix().unwrap().stale.unwrap().message;
+            assert!(said.contains(words) && said.contains("until then the copy of"), "{said}");
+        }
+        let mut world = World::new(keyed(KEY), None);
+        world.take(signed(&seven, OF_SEVEN));
+        let next = world.take(signed(&eight, OF_EIGHT)).unwrap();
+        assert_eq!(
+            (world.release().as_str(), next.signature.as_deref()),
+            ("3.8.0", Some(OF_EIGHT.as_bytes()))
+        );
+        // Nothing was there before, and there is no way around the key.
+        let mut world = World::new(keyed(ANOTHER_KEY), None);
+        assert_eq!(world.take(signed(&seven, OF_SEVEN)), None);
+        assert_eq!((world.reason(), world.poll.matrix().is_err()), ("MatrixNotTrusted", true));
+    }
+
+    #[test]
+    fn what_the_cluster_kept_counts_only_with_a_signature_by_the_key_of_now() {
+        let mut world = World::new(keyed(KEY), None);
+        let kept = world.take(signed(&document(7, "3.7.0"), OF_SEVEN)).unwrap();
+        let kept = Copy { known: Known { etag: Some("\"7\"".to_owned()), last_modified: None }, ..kept };
+        let unsigned = Copy { signature: None, ..kept.clone() };
+        let replaced = Copy { bytes: document(8, "3.8.0"), ..kept.clone() };
+        for (key, copy, reason) in [
+            (Some(KEY), &kept, ""),
+            (None, &kept, ""),
+            (None, &unsigned, ""),
+            (Some(ANOTHER_KEY), &kept, "MatrixNotFetched"),
+            (Some(KEY), &unsigned, "MatrixNotFetched"),
+            (Some(KEY), &replaced, "MatrixNotFetched"),
+        ] {
+            let mut world = World::new(key.map_or_else(place, keyed), Some(copy.clone()));
+            assert_eq!(world.reason(), reason, "{key:?} {copy:?}");
+            // No mark of what does not count is sent: the document comes whole.
+            assert_eq!(world.poll.known().etag.is_some(), reason.is_empty());
+            world.take(down());
+            assert_eq!(
+                (world.reason(), world.poll.matrix().is_ok()),
+                ("MatrixFetchFailed", reason.is_empty())
+            );
+        }
+    }
+
+    #[test]
+    fn another_content_under_the_same_serial_is_read_twice_like_any_new_one() {
+        let mut world = World::new(place(), None);
+        world.take(got(&document(7, "3.7.0")));
+        world.later();
+        assert!(world.take(got(&document(7, "3.7.0"))).unwrap().is_settled);
+        world.later();
+        let replaced = world.take(got(&document(7, "3.8.0"))).unwrap();
+        assert!(!replaced.is_settled, "nothing installed moves because of it yet");
+        world.later();
+        assert!(world.take(got(&document(7, "3.8.0"))).unwrap().is_settled);
     }
 
     #[test]
