@@ -9,16 +9,21 @@ mod page;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use e2e::checkout;
 use e2e::crd::{NAMESPACE, apply, vdo};
 use e2e::readme::filled;
-use e2e::stand::{CONFIG, OPERATORS, VCENTER, matrix_of, operator_logs, pods, programs};
+use e2e::stand::{
+    CONFIG, OPERATORS, Said, VCENTER, await_said, condition, matrix_of, operator_logs, pods, programs,
+};
 use serde_json::{Map, Value, json};
 use testbed::bed::{Bed, output_of};
 
 const OLD: (&str, &str) = ("1.33.0", "3.3.1");
+/// The label that a reader changes.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const SOON: Duration = Duration::from_secs(60);
 const CPI: &str = "vmware-system-cpi";
 const CSI: &str = "vmware-system-csi";
 
@@ -83,7 +88,8 @@ impl Reader {
     /// Applies the README's own objects: the Secret and the vCenter, whose certificate has an authority of its own.
     fn paste(&self) {
         let vcenter = self.bed.vcenter(1);
-        e2e::stand::apply_authority(&self.bed);
+        std::fs::copy(&vcenter.ca, self.bed.path("tmp/checkout/ca.crt")).unwrap();
+        self.run("README.md", "authority");
         for name in ["secret", "vcenter"] {
             let text = filled(&self.pages["README.md"], name, vcenter).unwrap();
             self.bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &text).unwrap();
@@ -132,7 +138,9 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     assert_eq!(registered, nodes, "{said}");
     reader.run(by_hand, "remove-by-hand");
 
-    // README: five minutes.
+    // README: five minutes, on a cluster that enforces Pod Security.
+    let install = "docs/install.md";
+    reader.run(install, "label-the-namespace");
     reader.run("README.md", "install");
     reader.paste();
     apply(&reader.bed, &matrix_of(&["1.33.0", "1.36.0"], &["3.3.1", "3.7.0"])).unwrap();
@@ -164,8 +172,15 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     let upgrade = "docs/upgrade.md";
     let said = reader.run(upgrade, "before-an-upgrade");
     assert!(said.contains(OLD.0) && said.contains(OLD.1), "{said}");
+    for (page, name) in [(upgrade, "may-i-upgrade"), ("docs/vdoctl.md", "may-upgrade")] {
+        let said = reader.run(page, name);
+        assert!(said.contains("May it be upgraded? yes"), "{said}");
+    }
     let (cpi, csi) = (pods(&reader.bed, CPI), pods(&reader.bed, CSI));
     reader.run(upgrade, "upgrade-cpi");
+    let day_two = "docs/day-two.md";
+    let said = reader.run(day_two, "pin-a-release");
+    assert!(said.contains("no change"), "{said}");
     assert!(pods(&reader.bed, CPI) != cpi && pods(&reader.bed, CSI) == csi);
     let cpi = pods(&reader.bed, CPI);
     reader.run(upgrade, "upgrade-csi");
@@ -173,18 +188,57 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     let drivers = || (pods(&reader.bed, CPI), pods(&reader.bed, CSI));
     let before = drivers();
     reader.run(upgrade, "retry-a-rollout");
+    reader.run(day_two, "try-again");
     reader.run(upgrade, "upgrade-crds");
     reader.run(upgrade, "upgrade-vdo");
     let said = reader.run("README.md", "look");
     assert!(said.contains("1.36.0 installed") && said.contains("3.7.0 installed"), "{said}");
     assert_eq!(drivers(), before);
 
+    // What is shown when all is well, and nothing of it is a password.
+    for page in ["docs/conditions.md", "docs/bad-input.md"] {
+        let said = reader.run(page, "see-conditions");
+        assert!(said.contains("Credentials Valid") || said.contains("CredentialsValid"), "{said}");
+    }
+    let said = reader.run("docs/troubleshooting.md", "what-to-send");
+    assert!(said.contains("vsphere-csi-controller") && said.contains("VsphereCloudConfig"), "{said}");
+    assert!(!said.contains(&reader.bed.vcenter(1).password().unwrap()), "the password is in it");
+
+    // Day two: only told, put back again; paused, and on.
+    let storage_says = |what: &dyn Fn(&Said) -> bool| {
+        await_said(&reader.bed, "vdo", CONFIG, "CSIReady", SOON, what);
+    };
+    let service_account = "serviceaccount/vsphere-csi-controller";
+    reader.run(day_two, "only-tell");
+    reader.shell(&format!("kubectl -n {CSI} label {service_account} {MANAGED_BY}=me --overwrite"));
+    storage_says(&|said| said.reason == "DriftReported");
+    let repair = r#"{"spec":{"driftRepair":"Repair"}}"#;
+    reader.shell(&format!("kubectl -n {NAMESPACE} patch vdo/vdo --type=merge -p '{repair}'"));
+    let managed_by = MANAGED_BY.replace('.', r"\.");
+    let put_back = format!("--for=jsonpath='{{.metadata.labels.{managed_by}}}'=vdo --timeout=60s");
+    reader.shell(&format!("kubectl -n {CSI} wait {service_account} {put_back}"));
+    reader.run(day_two, "pause");
+    storage_says(&|said| said.message.contains("pause"));
+    reader.run(day_two, "go-on");
+    storage_says(&|said| said.status == "True" && !said.message.contains("pause"));
+    assert_eq!(drivers(), before);
+
     // What a newcomer breaks, and mends.
     let tutorial = "docs/tutorial.md";
-    let storage = pods(&reader.bed, CSI);
+    let said = reader.run(tutorial, "tutorial-status");
+    assert!(said.contains("Ready: CPI and CSI work"), "{said}");
     let said = reader.run(tutorial, "tutorial-wrong-password");
-    assert!(said.contains("LoginRefused") || said.contains("refused"), "{said}");
+    assert!(said.contains("LoginRefused"), "{said}");
+    let degraded = condition(&reader.bed, "vdo", CONFIG, "Degraded").unwrap();
+    assert_eq!(
+        (degraded.status.as_str(), degraded.reason.as_str()),
+        ("True", "LoginRefused"),
+        "{degraded:?}"
+    );
+    assert_eq!(drivers(), before);
     reader.run(tutorial, "tutorial-right-password");
+    assert_eq!(drivers(), before);
+    let storage = pods(&reader.bed, CSI);
     let said = reader.run(tutorial, "tutorial-take-away");
     assert!(said.contains("DriftRepaired"), "{said}");
     let said = reader.run(tutorial, "tutorial-no-such-release");
@@ -199,6 +253,9 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
 
     // The drivers outlive the VDOConfig, and a new one takes them back.
     let uninstall = "docs/uninstall.md";
+    reader.run("README.md", "let-it-go");
+    let said = reader.run(day_two, "leave-the-drivers");
+    assert!(said.contains("no change"), "{said}");
     reader.run(uninstall, "keep-the-drivers");
     assert_eq!(drivers(), before);
     reader.ask_for(("1.36.0", "3.7.0"));
@@ -223,9 +280,24 @@ fn every_marked_command_of_the_pages_is_run_in_order_and_does_what_stands_beside
     {
         reader.shell(&format!("kubectl get -n {NAMESPACE} {kept}"));
     }
+    // A VDOConfig that no operator is left to let go.
+    let mut held = vdo(CONFIG, &wishes(OLD));
+    held["metadata"]["finalizers"] = json!(["vdo.vmware.com/csi"]);
+    apply(&reader.bed, &held).unwrap();
+    let said = reader.run(uninstall, "what-would-be-released");
+    assert!(said.contains("vdo.vmware.com/csi would be taken off"), "{said}");
+    held["metadata"]["finalizers"] = json!([]);
+    apply(&reader.bed, &held).unwrap();
+
+    let of_cns = || reader.shell("kubectl get crds -o name").matches(".cns.vmware.com").count();
+    assert!(of_cns() > 0, "the driver made no CRD, so that none can be left");
     reader.run(uninstall, "remove-the-rest");
     let left = reader.shell("kubectl get crds,namespaces -o name");
     assert!(!left.contains("vdo.vmware.com") && !left.contains("vmware-system-"), "{left}");
+    assert_eq!(of_cns(), 0, "{left}");
+
+    // Once more, without helm.
+    reader.run(install, "one-file");
 
     // Nothing that is marked was left out.
     let marked = reader

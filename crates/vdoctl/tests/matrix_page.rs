@@ -1,11 +1,12 @@
 //! docs/compatibility-matrix.md: its fields are those of the form, its example can be used, and its commands work.
 #![allow(clippy::unwrap_used)]
 
+mod typed;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
+use typed::{Folder, block};
 use vdo_compat::Source;
 use vdo_fetch::Pin;
 use vdo_matrix::Level;
@@ -16,14 +17,7 @@ const EXAMPLE: &str = "vdo-matrix.yaml";
 const TODAY: &str = "2026-01-01";
 
 fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compatibility-matrix.md");
-    std::fs::read_to_string(path).unwrap()
-}
-
-/// The text of the block after a marker.
-fn block<'a>(page: &'a str, marker: &str, kind: &str) -> &'a str {
-    let (_, after) = page.split_once(&format!("<!-- {marker} -->\n```{kind}\n")).unwrap();
-    after.split_once("```\n").unwrap().0
+    typed::page("docs/compatibility-matrix.md")
 }
 
 /// Each field of an object of the schema with whether it has to be there; ranges and bounds stand for themselves.
@@ -85,9 +79,9 @@ fn the_page_lists_every_field_and_which_ones_are_required() {
 fn the_example_has_no_fault_and_its_digest_stands_below_it() {
     let page = page();
     let example = block(&page, &format!("example: {EXAMPLE}"), "yaml");
-    let parsed = vdo_matrix::parse(Source::Url, example).unwrap();
+    let parsed = vdo_matrix::parse(Source::Url, &example).unwrap();
     assert_eq!(parsed.notes, []);
-    let worst = lint(example, &Manifests::new(), Some(TODAY)).findings;
+    let worst = lint(&example, &Manifests::new(), Some(TODAY)).findings;
     let worst: Vec<_> = worst.iter().filter(|it| it.level != Level::Note).collect();
     assert!(worst.is_empty(), "{worst:?}");
     // Every field is shown once.
@@ -100,33 +94,10 @@ fn the_example_has_no_fault_and_its_digest_stands_below_it() {
     assert!(page.contains(&format!("versionConfigSHA256: {}\n", Pin::of(example.as_bytes()))));
 }
 
-/// A folder that goes with the test.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Folder {
-    /// Runs a command as a reader types it; gives whether it succeeded, and what it printed.
-    fn run(&self, command: &str) -> (bool, String) {
-        let mut folders = vec![PathBuf::from(env!("CARGO_BIN_EXE_vdoctl")).parent().unwrap().to_owned()];
-        folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
-        let mut shell = Command::new("sh");
-        shell.args(["-ec", &format!("exec 2>&1; {command}")]).current_dir(&self.0);
-        let output = shell.env("PATH", std::env::join_paths(folders).unwrap()).output().unwrap();
-        (output.status.success(), String::from_utf8(output.stdout).unwrap())
-    }
-}
-
 #[test]
 fn the_commands_do_what_stands_beside_them() {
     let page = page();
-    let folder = Folder(Path::new(env!("CARGO_TARGET_TMPDIR")).join("matrix-page"));
-    let _ = std::fs::remove_dir_all(&folder.0);
-    std::fs::create_dir_all(&folder.0).unwrap();
+    let folder = Folder::new("matrix-page");
     let file = folder.0.join(EXAMPLE);
     std::fs::write(&file, block(&page, &format!("example: {EXAMPLE}"), "yaml")).unwrap();
 

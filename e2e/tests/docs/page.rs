@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use e2e::checkout;
 
 /// The README and the pages of `docs/`, each with its name.
@@ -20,18 +20,20 @@ pub fn all() -> Vec<(String, String)> {
 
 /// The names of all blocks that are to be run.
 pub fn runs(text: &str) -> Vec<String> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("<!-- run: ")?.strip_suffix(" -->"));
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("<!-- run: ")?.strip_suffix(" -->"));
     lines.map(str::to_owned).collect()
 }
 
-/// The commands of the block after `<!-- run: NAME -->`: each line that begins with a prompt is one.
+/// The commands of the block after `<!-- run: NAME -->`: each line that begins with a prompt is one. In a list the block is
+/// indented.
 pub fn commands(text: &str, name: &str) -> Result<Vec<String>> {
-    let marker = format!("<!-- run: {name} -->\n```console\n");
-    let after = text.split_once(&marker).with_context(|| format!("no console block {name}"))?.1;
-    let block = after.split_once("\n```").with_context(|| format!("the block {name} does not end"))?.0;
+    let marker = format!("<!-- run: {name} -->");
+    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != marker).skip(1);
+    anyhow::ensure!(lines.next() == Some("```console"), "no console block {name}");
+    let block: Vec<&str> = lines.take_while(|line| *line != "```").collect();
     let commands: Vec<String> =
-        block.lines().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect();
-    anyhow::ensure!(!commands.is_empty() && commands.len() == block.lines().count(), "{name}: {block}");
+        block.iter().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect();
+    anyhow::ensure!(!commands.is_empty() && commands.len() == block.len(), "{name}: {block:?}");
     Ok(commands)
 }
 

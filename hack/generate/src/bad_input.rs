@@ -182,7 +182,10 @@ A mistake that only the vCenter, the Secret or the cluster can show is accepted,
 What is installed keeps running as it is until the mistake is mended; [conditions.md](conditions.md) says for each reason
 what it means, what VDO does meanwhile, and what you do. To see all of them:
 
-    kubectl -n vmware-system-vdo describe vdo,vcc
+<!-- run: see-conditions -->
+```console
+$ kubectl -n vmware-system-vdo describe vdo,vcc
+```
 
 ";
 

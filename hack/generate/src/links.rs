@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::root;
 
 /// The README and the pages beside each other in `docs/`.
-fn pages() -> Vec<PathBuf> {
+pub fn pages() -> Vec<PathBuf> {
     let root = root().unwrap();
     let mut pages = vec![root.join("README.md")];
     for entry in fs::read_dir(root.join("docs")).unwrap() {

@@ -15,6 +15,8 @@ use crate::yaml::yaml;
 
 mod alerts;
 mod bad_input;
+#[cfg(test)]
+mod commands;
 mod compatibility;
 mod dashboard;
 mod docs;

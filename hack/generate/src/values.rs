@@ -41,6 +41,12 @@ const BESIDES: &[(&str, &str)] = &[
     ("resources.limits.memory", "What a replica may use before it is killed; it starts again and goes on."),
 ];
 
+/// Values whose inside the API server knows, and the schema of the chart does not.
+const SPECS: &[(&str, &str)] = &[
+    ("config.vsphereCloudConfigs", "names, each with the spec of a VsphereCloudConfig"),
+    ("config.vdoConfig", "the spec of a VDOConfig"),
+];
+
 /// One value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -110,6 +116,9 @@ fn code(default: &str) -> String {
 
 /// What the schema accepts.
 fn accepted(schema: &Value, path: &str) -> String {
+    if let Some((_, what)) = SPECS.iter().find(|(of, _)| *of == path) {
+        return (*what).into();
+    }
     let part = path.split('.').try_fold(schema, |at, name| {
         at["properties"].get(name).or_else(|| at.get("additionalProperties").filter(|it| it.is_object()))
     });
@@ -237,6 +246,14 @@ mod tests {
                 });
                 assert!(told, "{name}: {path} has no row");
             }
+        }
+    }
+
+    #[test]
+    fn what_holds_a_spec_says_of_which_kind() {
+        let text = of_all().unwrap();
+        for (path, what) in SPECS {
+            assert!(text.contains(&format!("| `{path}` | `{{}}` | {what} |")), "{path}: {text}");
         }
     }
 
