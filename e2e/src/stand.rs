@@ -98,6 +98,13 @@ pub fn helm(bed: &Bed, args: &[&str]) -> Result<String> {
     output_of(&mut command, "")
 }
 
+/// What a program itself said when it failed: an error names the command first, with all that it was given.
+pub fn what_it_said(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let said = text.split_once(" failed (").and_then(|(_, rest)| rest.split_once("): "));
+    said.map_or_else(String::new, |(_, said)| said.to_owned())
+}
+
 /// The chart with its parts put together, in a folder of the bed: nothing is written into the checkout.
 pub fn built_chart(bed: &Bed) -> Result<PathBuf> {
     let folder = bed.path("tmp/charts");

@@ -17,7 +17,7 @@ use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use e2e::checkout;
 use e2e::crd::NAMESPACE;
 use e2e::http::ask_operator;
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::eventually;
 
-use crate::house::{CPI, NEW, SOON, chapter, installed, passes, patch, pods};
+use crate::house::{CPI, CSI, NEW, SOON, applied, chapter, installed, passes, patch, pods, put_back};
 
 const VALUES: &[&str] = &["cpi-operator.rolloutSoakSeconds=4", "csi-operator.rolloutSoakSeconds=4"];
 /// How long an alert has to be true in this bed: nobody waits for an hour here.
@@ -185,6 +185,11 @@ fn nothing_that_is_scraped_grows_with_the_cluster_or_is_undocumented() {
     chapter(NEW, |bed| {
         let pods = bed.get(&["pods", "-n", NAMESPACE]).unwrap();
         let documented: BTreeSet<String> = documented().into_iter().map(|(name, _)| name).collect();
+        let nodes = bed.get(&["nodes"]).unwrap();
+        let nodes = nodes["items"].as_array().unwrap().iter();
+        let mut private: Vec<&str> = nodes.map(|node| node["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(private.len(), 3, "{private:?}");
+        private.push(&bed.vcenter(1).user);
         for pod in pods["items"].as_array().unwrap() {
             let address = pod["status"]["podIP"].as_str().unwrap();
             let text = ask_operator(address, "/metrics", Duration::from_secs(5)).unwrap();
@@ -194,7 +199,8 @@ fn nothing_that_is_scraped_grows_with_the_cluster_or_is_undocumented() {
             }
             let series = text.lines().filter(|line| !line.starts_with('#')).count();
             assert!(series < 250, "{series} series of one pod");
-            assert!(!text.contains("w-") && !text.contains(&bed.vcenter(1).user), "{text}");
+            let unwanted: Vec<&&str> = private.iter().filter(|name| text.contains(**name)).collect();
+            assert!(unwanted.is_empty(), "{unwanted:?} are in {text}");
         }
     });
 }
@@ -342,4 +348,56 @@ fn what_is_logged_is_changed_by_an_annotation_and_back_without_a_restart() {
         }
         assert_eq!(pods(bed, NAMESPACE), before);
     });
+}
+
+/// The events about the VDOConfig with this reason and these words.
+fn events(bed: &Bed, reason: &str, words: &[&str]) -> Result<Vec<Value>> {
+    let all = bed.get(&["events.events.k8s.io", "-n", NAMESPACE])?;
+    let all = all["items"].as_array().into_iter().flatten();
+    let about = all.filter(|it| it["regarding"]["name"] == CONFIG && it["reason"] == reason);
+    let has =
+        |it: &&Value| words.iter().all(|word| it["note"].as_str().is_some_and(|note| note.contains(word)));
+    Ok(about.filter(has).cloned().collect())
+}
+
+/// Its name puts it after the others: what was told in all of them is looked at, too.
+#[test]
+fn words_that_are_told_again_are_one_event_that_counts_and_none_failed_to_be_written() {
+    chapter(NEW, |bed| {
+        let before = applied(bed, "csi");
+        let words = ["vsphere-csi-node", "the-other-tool"];
+        for time in 1..=2 {
+            let label = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "the-other-tool"}}});
+            patch(bed, CSI, "daemonset/vsphere-csi-node", "the-other-tool", &label);
+            put_back(bed, "csi", &before);
+            eventually(A_WHILE, "it is told, once", || {
+                let events = events(bed, "DriftRepaired", &words)?;
+                let [event] = &events[..] else { bail!("{events:#?}") };
+                // The first time it stands alone.
+                let series = &event["series"];
+                let count = if series.is_null() { 1 } else { series["count"].as_i64().unwrap_or_default() };
+                ensure!(count == time, "{event:#}");
+                ensure!(time == 1 || series["lastObservedTime"].is_string(), "{event:#}");
+                Ok(())
+            });
+        }
+        for result in ["written", "counted"] {
+            assert!(results(bed, result).unwrap() > 0, "no event was {result}");
+        }
+        assert_eq!(results(bed, "failed").unwrap(), 0);
+    });
+}
+
+/// Of how many events this became, as all operators count.
+fn results(bed: &Bed, result: &str) -> Result<u64> {
+    let start = format!("vdo_events_total{{result=\"{result}\",");
+    let mut sum = 0;
+    let pods = OPERATORS.iter().map(|operator| operator_pods(bed, operator));
+    for pod in pods.collect::<Result<Vec<_>>>()?.concat() {
+        let address = pod["status"]["podIP"].as_str().context("a pod without an address")?;
+        let text = ask_operator(address, "/metrics", Duration::from_secs(5))?;
+        let counters = text.lines().filter(|line| line.starts_with(&start));
+        sum += counters.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
+    }
+    Ok(sum)
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use e2e::crd::{NAMESPACE, apply, refused};
 use e2e::stand::{
     CONFIG, OPERATORS, VCENTER, apply_secret, apply_vcenter, await_condition, both_drivers, condition,
-    csi_socket, deploy, matrix_of, rendered_chart, vcenter_config,
+    csi_socket, deploy, matrix_of, rendered_chart, vcenter_config, what_it_said,
 };
 use serde_json::{Value, json};
 use testbed::bed::Bed;
@@ -31,8 +31,10 @@ fn a_chart_for_an_older_minor_than_this_is_refused() {
     let oldest = minor(Kubernetes::Oldest.release());
     let older = format!("1.{}.0", oldest.split('.').nth(1).unwrap().parse::<u32>().unwrap() - 1);
     rendered_chart(&bed, "vdo", &["--kube-version", &oldest]).unwrap();
-    let said = rendered_chart(&bed, "vdo", &["--kube-version", &older]).unwrap_err().to_string();
-    assert!(said.contains("incompatible with Kubernetes") && said.contains(&older), "{said}");
+    let said = what_it_said(&rendered_chart(&bed, "vdo", &["--kube-version", &older]).unwrap_err());
+    let words =
+        [format!("requires kubeVersion: >={oldest}."), format!("incompatible with Kubernetes v{older}")];
+    assert!(words.iter().all(|words| said.contains(words)), "{said}");
 }
 
 #[test]

@@ -56,6 +56,14 @@ fn sets() -> Vec<(&'static str, Value)> {
                 "global": {"metrics": {"enabled": false}},
                 "cpi-operator": {"rolloutDeadlineSeconds": 900, "rolloutSoakSeconds": 0}}),
         ),
+        (
+            "proxy",
+            json!({"vdo-core": {
+                "proxy": {
+                    "https": "http://proxy.example.com:3128",
+                    "noProxy": [".example.org", "matrix.example.com", "10.0.0.0/8"]},
+                "caBundle": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"}}),
+        ),
         ("config", super::lifecycle::with_config("DC0")),
     ]
 }

@@ -101,6 +101,12 @@ pub fn config(bed: &Bed) -> Result<Value> {
     bed.get(&["vdo", CONFIG, "-n", NAMESPACE])
 }
 
+/// Which VDOConfig it is, and how often its spec was changed.
+pub fn identity(bed: &Bed) -> (Value, Value) {
+    let mut config = config(bed).unwrap();
+    (config["metadata"]["uid"].take(), config["metadata"]["generation"].take())
+}
+
 /// A condition of an object.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     let conditions = object["status"]["conditions"].as_array();
@@ -417,6 +423,21 @@ pub fn passes(bed: &Bed, operator: &str) -> Result<u64> {
         passes += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
     }
     Ok(passes)
+}
+
+/// Waits until the pods of an operator that has just begun look at the VDOConfig again and again.
+pub fn makes_passes(bed: &Bed, operator: &str) {
+    let annotate =
+        |knock: &str| bed.kubectl(&["annotate", "vdo", CONFIG, "-n", NAMESPACE, "--overwrite", knock]);
+    let mut knocks = 0;
+    eventually(SOON, &format!("{operator} makes passes"), || {
+        knocks += 1;
+        annotate(&format!("neighbour.example/knock={knocks}"))?;
+        let now = passes(bed, operator)?;
+        ensure!(now >= 5, "{now} passes");
+        Ok(())
+    });
+    annotate("neighbour.example/knock-").unwrap();
 }
 
 /// Every version of the VDOConfig from now on, as a watch shows it.

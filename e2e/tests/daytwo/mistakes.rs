@@ -5,15 +5,16 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use e2e::crd::{NAMESPACE, apply};
-use e2e::stand::{CONFIG, helm, programs};
+use e2e::stand::{CONFIG, OPERATORS, helm, programs};
 use serde_json::{Value, json};
 use testbed::bed::Bed;
 use testbed::wait::eventually;
 
 use crate::house::{
-    CPI, CSI, NEW, SOON, Since, applied, bears_finalizers, chapter, config, delete_config, gone, install,
-    installed, is_workload, name_of, no_pod_was_made_in_vain, no_workload_was_deleted,
-    nothing_of_another_revision_is_left, objects, pinned, pods, standing, taken_back, workloads,
+    CPI, CPI_SET, CSI, NEW, SOON, Since, applied, bears_finalizers, chapter, config, delete_config, gone,
+    identity, install, installed, is_workload, makes_passes, name_of, no_pod_was_made_in_vain,
+    no_workload_was_deleted, nothing_of_another_revision_is_left, objects, patch, pinned, pods, put_back,
+    standing, taken_back, workloads,
 };
 
 /// Runs `vdoctl release`, and gives its exit code and what it said.
@@ -31,6 +32,20 @@ fn no_operator_is_left(bed: &Bed) {
         ensure!(pods.is_empty(), "{pods:?}");
         Ok(())
     });
+}
+
+fn uninstalled(bed: &Bed) {
+    helm(bed, &["uninstall", "vdo", "-n", NAMESPACE, "--wait", "--timeout", "90s"]).unwrap();
+    no_operator_is_left(bed);
+}
+
+/// What the operators have noted on the VDOConfig: their finalizers, and which revision of each driver is installed.
+fn noted(bed: &Bed) -> [Value; 3] {
+    let mut config = config(bed).unwrap();
+    let records = ["cpi", "csi"].map(|driver| config["status"][driver]["installed"].take());
+    assert!(records.iter().all(Value::is_object), "{records:?}");
+    let [cpi, csi] = records;
+    [config["metadata"]["finalizers"].take(), cpi, csi]
 }
 
 /// Nothing that a driver consists of was written or deleted by an operator of ours.
@@ -129,12 +144,39 @@ fn short(name: &str) -> &str {
 }
 
 #[test]
+fn a_chart_that_is_uninstalled_and_installed_again_goes_on_with_the_same_vdoconfig_and_rolls_nothing_out() {
+    chapter(NEW, |bed| {
+        let before = standing(bed);
+        let kept = (identity(bed), noted(bed));
+        let since = Since::now(bed);
+        uninstalled(bed);
+        assert_eq!(standing(bed), before);
+        assert_eq!((identity(bed), noted(bed)), kept);
+        install(bed);
+        for operator in OPERATORS {
+            makes_passes(bed, operator);
+        }
+        installed(bed, NEW);
+        assert_eq!(standing(bed), before);
+        assert_eq!((identity(bed), noted(bed)), kept);
+        left_alone(bed, &since);
+        // They have them in hand again.
+        let stranger = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
+        for (driver, namespace, set) in [("cpi", CPI, CPI_SET), ("csi", CSI, "vsphere-csi-node")] {
+            let was = applied(bed, driver);
+            patch(bed, namespace, &format!("daemonset/{set}"), "somebody", &stranger);
+            put_back(bed, driver, &was);
+        }
+        assert_eq!(standing(bed), before);
+    });
+}
+
+#[test]
 fn an_uninstalled_chart_leaves_the_drivers_and_vdoctl_lets_the_vdoconfig_go() {
     chapter(NEW, |bed| {
         let before = standing(bed);
         let since = Since::now(bed);
-        helm(bed, &["uninstall", "vdo", "-n", NAMESPACE, "--wait", "--timeout", "90s"]).unwrap();
-        no_operator_is_left(bed);
+        uninstalled(bed);
         assert_eq!(standing(bed), before);
 
         // Nobody is left to let it go, and nobody is asked to remove a driver.

@@ -1,4 +1,4 @@
-//! The chart is upgraded from the version before, with everything in place.
+//! The chart, or one part of it, is upgraded with everything in place.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,13 @@ use testbed::wait::eventually;
 use crate::VALUES;
 use crate::c_rebuilt::{ARGUMENT, OPERATOR, another_build, arguments};
 use crate::house::{
-    CPI, CSI, NEW, SOON, Since, applied, chapter, config, installed, no_pod_was_made_in_vain,
-    no_workload_was_deleted, nothing_of_another_revision_is_left, pods, until, workloads,
+    CPI, CSI, NEW, SOON, Since, applied, chapter, identity, installed, makes_passes, no_pod_was_made_in_vain,
+    no_workload_was_deleted, nothing_of_another_revision_is_left, pods, standing, until, workloads,
 };
 
 const BEFORE: &str = "0.0.9";
+/// The same programs under another tag.
+const ALONE: &str = "0.0.8";
 
 /// The version before had no columns for a VDOConfig.
 fn without_columns(charts: &Path) -> Result<()> {
@@ -34,17 +36,59 @@ fn without_columns(charts: &Path) -> Result<()> {
 /// Upgrades to a version and waits until only its operators run.
 fn upgraded(bed: &Bed, chart: &Path, version: &str) {
     upgrade_chart(bed, chart, VALUES);
+    for operator in OPERATORS {
+        only_this_runs(bed, operator, version);
+    }
+}
+
+/// Waits until all pods of an operator are of this version and ready.
+fn only_this_runs(bed: &Bed, operator: &str, version: &str) {
     eventually(SOON, "only the operators of that version run", || {
-        for operator in OPERATORS {
-            let pods = operator_pods(bed, operator)?;
-            let images = pods.iter().map(|pod| &pod["spec"]["containers"][0]["image"]);
-            let images: Vec<&Value> = images.collect();
-            ensure!(
-                !images.is_empty() && images.iter().all(|it| **it == image(operator, version)),
-                "{images:?}"
-            );
-        }
+        let pods = operator_pods(bed, operator)?;
+        let images = pods.iter().map(|pod| &pod["spec"]["containers"][0]["image"]);
+        let images: Vec<&Value> = images.collect();
+        ensure!(!images.is_empty() && images.iter().all(|it| **it == image(operator, version)), "{images:?}");
         Ok(())
+    });
+}
+
+/// The pods of an operator: the UID of each and its containers.
+fn processes(bed: &Bed, operator: &str) -> Vec<[Value; 2]> {
+    let pods = operator_pods(bed, operator).unwrap().into_iter();
+    let mut processes: Vec<[Value; 2]> = pods
+        .map(|mut pod| {
+            let container = pod["status"]["containerStatuses"][0]["containerID"].take();
+            [pod["metadata"]["uid"].take(), container]
+        })
+        .collect();
+    processes.sort_by_key(|[uid, _]| uid.to_string());
+    processes
+}
+
+#[test]
+fn an_upgrade_of_one_operator_leaves_the_others_and_both_drivers_as_they_are() {
+    chapter(NEW, |bed| {
+        add_operator_images(bed, ALONE, &|name| programs().join(name)).unwrap();
+        let (chart, drivers, since) = (built_chart(bed).unwrap(), standing(bed), Since::now(bed));
+        let mut values: Vec<String> = VALUES.iter().map(|it| (*it).to_owned()).collect();
+        for operator in OPERATORS {
+            let others = OPERATORS.into_iter().filter(|other| *other != operator);
+            let others = || others.clone().map(|other| processes(bed, other)).collect::<Vec<_>>();
+            let (stay, own) = (others(), processes(bed, operator));
+            values.push(format!("{operator}.image.tag={ALONE}"));
+            upgrade_chart(bed, &chart, &values.iter().map(String::as_str).collect::<Vec<_>>());
+            only_this_runs(bed, operator, ALONE);
+            makes_passes(bed, operator);
+            assert!(processes(bed, operator).iter().all(|it| !own.contains(it)), "{operator}: {own:?}");
+            assert_eq!(others(), stay, "beside {operator}");
+        }
+        installed(bed, NEW);
+        assert_eq!(standing(bed), drivers);
+        for operator in OPERATORS {
+            let touched = since.touched(bed, operator);
+            assert!(touched.is_empty(), "{operator}: {touched:#?}");
+        }
+        upgraded(bed, &chart, VERSION);
     });
 }
 
@@ -95,10 +139,4 @@ fn an_upgrade_of_the_chart_restarts_the_pods_of_a_driver_only_if_their_template_
         assert_eq!(identity(bed), (uid, generation));
         assert!(columns(bed).contains("CPI"), "{}", columns(bed));
     });
-}
-
-/// Which VDOConfig it is, and how often its spec was changed.
-fn identity(bed: &Bed) -> (Value, Value) {
-    let mut config = config(bed).unwrap();
-    (config["metadata"]["uid"].take(), config["metadata"]["generation"].take())
 }
