@@ -207,9 +207,12 @@ fn a_hold_of_the_choice_or_the_gate_is_the_reason_of_a_first_install() {
         message: String::new(),
     });
     assert_eq!(gate.says("Ready"), (Truth::False, "NodesUnreadable".into()));
-    let mut waits = fresh();
-    waits.answers.cpi = Some(Answer::Held(Finding::hold(&reasons::VCENTERS_NOT_READ, "a")));
-    assert_eq!(waits.says("CompatibilityResolved"), (Truth::Unknown, "VCentersNotRead".into()));
+    // What is only not known yet is no refusal.
+    for reason in [&reasons::VCENTERS_NOT_READ, &reasons::MATRIX_NOT_FETCHED, &reasons::MATRIX_NOT_SETTLED] {
+        let mut waits = fresh();
+        waits.answers.cpi = Some(Answer::Held(Finding::hold(reason, "a")));
+        assert_eq!(waits.says("CompatibilityResolved"), (Truth::Unknown, reason.name.into()));
+    }
 }
 
 #[test]
