@@ -214,7 +214,7 @@ fn second_config() -> Seen {
 
 /// Deleted while a volume needs CSI, and one replica of an operator is away.
 fn deleting() -> Seen {
-    let held = "2 volumes need the driver (pvc-1, pvc-2); delete them, or set spec.deletionPolicy to Orphan";
+    let held = "2 volumes need CSI (pvc-1, pvc-2); delete them, or set spec.deletionPolicy to Orphan";
     let mut status = ready_status();
     status["conditions"] = json!([
         condition("Accepted", "True", "AsWanted", "this VDOConfig counts", 2),
