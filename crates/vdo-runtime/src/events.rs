@@ -16,7 +16,6 @@ use kube::core::params::{Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use vdo_api::condition::clip;
 
 use crate::client::{Cluster, built};
 use crate::clock::{Monotonic, monotonic, wall};
@@ -28,6 +27,10 @@ use crate::watch::lock;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The API server refuses a longer note.
 const NOTE_LIMIT: usize = 1000;
+/// The most bytes of an action, a reason or the name of a reporter.
+const WORD_LIMIT: usize = 128;
+/// How much of an object's name is in that of its events: with a dot and 16 digits it stays far below 253.
+const STEM: usize = 200;
 /// For how long the same event again is a repetition. An API server keeps events for an hour unless told otherwise.
 const REPEATS: Duration = Duration::from_secs(600);
 /// How many events are remembered.
@@ -142,7 +145,7 @@ impl Reporter {
         // An event about a cluster-wide object lives in `default`; the API server insists.
         let namespace = meta.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let random = std::hash::RandomState::new().build_hasher().finish();
-        let name = format!("{}.{random:016x}", clip(&about.name_any(), 200));
+        let name = format!("{}.{random:016x}", subdomain(&about.name_any()));
         Event {
             metadata: ObjectMeta {
                 name: Some(name),
@@ -151,9 +154,9 @@ impl Reporter {
             },
             event_time: Some(MicroTime(wall())),
             reporting_controller: Some(format!("vdo.vmware.com/{}", self.operator)),
-            reporting_instance: Some(clip(&self.pod, 128)),
-            action: Some(clip(action, 128)),
-            reason: Some(clip(reason, 128)),
+            reporting_instance: Some(bytes_clipped(&self.pod, WORD_LIMIT)),
+            action: Some(bytes_clipped(action, WORD_LIMIT)),
+            reason: Some(bytes_clipped(reason, WORD_LIMIT)),
             type_: Some(weight.word().to_owned()),
             note: Some(bytes_clipped(note, NOTE_LIMIT)),
             regarding: Some(ObjectReference {
@@ -271,6 +274,19 @@ impl Memory {
     }
 }
 
+/// The beginning of a name as a DNS subdomain that ends in a letter or digit: the API server takes no other for an event.
+fn subdomain(name: &str) -> String {
+    let kept = name.bytes().take(STEM).map(|byte| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' => char::from(byte),
+        _ => '-',
+    });
+    let kept: String = kept.collect();
+    match kept.trim_matches(['.', '-']) {
+        "" => "event".to_owned(),
+        stem => stem.to_owned(),
+    }
+}
+
 /// The text, cut at a character border so that it has at most `limit` bytes.
 fn bytes_clipped(text: &str, limit: usize) -> String {
     let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
@@ -292,6 +308,15 @@ mod tests {
         ConfigMap { metadata, ..ConfigMap::default() }
     }
 
+    /// The API server's own rule for the name of an event.
+    fn is_subdomain(name: &str) -> bool {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let label = |label: &str| {
+            !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+        };
+        name.len() <= 253 && name.split('.').all(label)
+    }
+
     fn event(note: &str) -> Event {
         reporter("p").event(&map("m"), Weight::Normal, "AsWanted", "Verify", note)
     }
@@ -299,12 +324,22 @@ mod tests {
     #[test]
     fn an_event_stays_within_the_bounds_of_the_server() {
         let pod = "p".repeat(200);
-        let about = map(&"x".repeat(253));
-        let event = reporter(&pod).event(&about, Weight::Warning, "AsWanted", "Verify", &"ü".repeat(5000));
-        assert!(event.note.unwrap().len() <= 1024);
-        assert!(event.metadata.name.unwrap().len() <= 253);
-        assert!(event.reporting_instance.unwrap().len() <= 130);
-        assert_eq!(event.metadata.namespace.unwrap(), "n");
+        let cut_at_a_dot = format!("{}.{}", "x".repeat(199), "y".repeat(53));
+        let cut_at_hyphens = format!("{}--.--{}", "x".repeat(197), "y".repeat(50));
+        for name in
+            ["x".repeat(253), cut_at_a_dot, cut_at_hyphens, "vdo".to_owned(), "ü:ü".to_owned(), String::new()]
+        {
+            let long = "ü".repeat(5000);
+            let event = reporter(&pod).event(&map(&name), Weight::Warning, &long, &long, &long);
+            let called = event.metadata.name.unwrap();
+            assert!(is_subdomain(&called), "{called}");
+            assert!(called.starts_with(&name[..name.len().min(197)]) || !name.is_ascii(), "{called}");
+            assert!(event.note.unwrap().len() <= 1024);
+            for word in [event.reporting_instance, event.action, event.reason] {
+                assert!((1..=128).contains(&word.unwrap().len()));
+            }
+            assert_eq!(event.metadata.namespace.unwrap(), "n");
+        }
     }
 
     #[test]

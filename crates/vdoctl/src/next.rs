@@ -110,7 +110,7 @@ fn advice(driver: &DriverReport) -> String {
 fn remedy(prefix: &str, said: &Said) -> String {
     let points = |reason: &Reason| {
         let remedy = reason.remedy.to_ascii_lowercase();
-        // What was rolled back is tried again by nothing that its message says.
+        // The message of what was rolled back begins with what it failed at, which stands above.
         reason != &REVISION_REFUSED && (remedy.contains("message") || remedy.starts_with("see the condition"))
     };
     match explain::find(&said.reason) {

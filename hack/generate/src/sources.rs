@@ -1,6 +1,6 @@
 //! Which tests there are, by name: tables that name one are checked against the source.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,13 +25,13 @@ pub fn missing<'a>(named: impl Iterator<Item = (&'a String, &'a Vec<String>)>) -
     all.filter(|(_, test)| !found.contains(*test)).collect()
 }
 
-/// Every word of the code of tests.
-pub fn words_of_tests() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+/// The code of tests, by file.
+pub fn texts_of_tests() -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
     read_below(&["crates", "e2e/tests"], &mut |path, text| {
         let is_all_tests = path.iter().any(|part| part == "tests") || path.ends_with("tests.rs");
         let begin = if is_all_tests { Some(0) } else { text.find("#[cfg(test)]\nmod tests {") };
-        found.extend(begin.into_iter().flat_map(|begin| words(&text[begin..])).map(str::to_owned));
+        found.extend(begin.map(|begin| (path.to_owned(), text[begin..].to_owned())));
     });
     found
 }

@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vdo-plan",
             "vdo-runtime",
             "vdo-core",
+            "vdoctl",
             "cpi-operator",
             "csi-operator",
         ],

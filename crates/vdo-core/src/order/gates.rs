@@ -4,6 +4,7 @@ use vdo_api::condition::clip;
 use vdo_api::status::{ChosenBy, Gate, GateVerdict, Gates, MatrixRef, Need};
 use vdo_compat::{Driver, Release};
 use vdo_plan::driver::reasons as shared;
+use vdo_plan::finding::ROLES;
 use vdo_plan::order::{self, Choice, Held, PerDriver, Surroundings, View};
 use vdo_plan::{Finding, Reading};
 
@@ -79,13 +80,14 @@ fn own_hold(
     if base.is_some() && base == release {
         return None;
     }
+    let name = driver.name();
     let joined = match ground.nodes {
         Reading::Present(joined) => joined,
         Reading::Absent => return None,
         Reading::Unreadable(why) => {
             return Some(Finding::hold(
                 &reasons::NODES_UNREADABLE,
-                format!("the nodes cannot be read: {why}"),
+                format!("{name} waits, since the nodes cannot be read: {why}; {ROLES}"),
             ));
         }
     };
@@ -93,40 +95,54 @@ fn own_hold(
         // Whether every node is a known machine decides how the first CPI is rendered.
         Driver::Cpi if base.is_none() && !ground.machines_known => Some(Finding::hold(
             &reasons::NODES_UNREADABLE,
-            "waits until the machines of every vCenter were read",
+            format!(
+                "{name} waits until the machines of every vCenter were read; see the conditions of the \
+                 VsphereCloudConfigs"
+            ),
         )),
         Driver::Csi if !joined.network => Some(Finding::hold(
             &reasons::NO_POD_NETWORK,
-            "no node is Ready with a working pod network; install one, and see why no node is Ready",
+            format!(
+                "{name} waits, since no node is Ready with a working pod network; install one, and see why no node is \
+                 Ready"
+            ),
         )),
         Driver::Cpi | Driver::Csi => None,
     }
 }
 
 fn words(driver: Driver, held: Held) -> Finding {
-    let name = driver.name();
+    let (name, ready) = match driver {
+        Driver::Cpi => ("CPI", "CPIReady"),
+        Driver::Csi => ("CSI", "CSIReady"),
+    };
     match held {
-        Held::Leaving => {
-            Finding::hold(&shared::REMOVING, format!("{name} is on its way out; its release stays"))
-        }
+        Held::Leaving => Finding::hold(
+            &shared::REMOVING,
+            format!("{name} is being removed, and its release stays; see {ready}"),
+        ),
         Held::CpiRolling
         | Held::CpiNotInstalled
         | Held::CpiOtherRelease
         | Held::CpiNotReady
-        | Held::CpiSilent => Finding::hold(&shared::CPI_NOT_READY, "waits for CPI; see CPIReady"),
-        Held::CpiStillThere => {
-            Finding::hold(&shared::CPI_STILL_THERE, "waits until the CPI that is not wanted any more is gone")
+        | Held::CpiSilent => {
+            Finding::hold(&shared::CPI_NOT_READY, format!("{name} waits for CPI; see CPIReady"))
         }
+        Held::CpiStillThere => Finding::hold(
+            &shared::CPI_STILL_THERE,
+            format!("{name} waits until the CPI that is not wanted any more is gone; see CPIReady"),
+        ),
         Held::NeedsCpi => Finding::hold(
             &shared::CLOUD_PROVIDER_REQUIRED,
-            "this release needs a cloud provider; set spec.cloudProvider",
+            format!("the chosen release of {name} needs a cloud provider; set spec.cloudProvider"),
         ),
         Held::NodesWaitForCpi => Finding::hold(
             &shared::CLOUD_PROVIDER_REQUIRED,
-            "nodes wait for a cloud provider; set spec.cloudProvider",
+            format!("{name} waits, since nodes wait for a cloud provider; set spec.cloudProvider"),
         ),
         Held::NoRelease | Held::NotChosen => {
-            Finding::hold(&shared::NO_RELEASE_FITS, format!("no release of {name} fits"))
+            let message = format!("no release of {name} fits; see CompatibilityResolved");
+            Finding::hold(&shared::NO_RELEASE_FITS, message)
         }
         Held::GatesOfAnotherGeneration
         | Held::GateClosed
@@ -140,7 +156,9 @@ fn words(driver: Driver, held: Held) -> Finding {
         | Held::Volumes
         | Held::VolumesUnreadable
         | Held::ObjectsUnreadable
-        | Held::Quiet => Finding::hold(&shared::GATE_HELD, format!("{name} waits")),
+        | Held::Quiet => {
+            Finding::hold(&shared::GATE_HELD, format!("{name} waits for its operator; see {ready}"))
+        }
     }
 }
 

@@ -354,7 +354,7 @@ impl Scene<'_> {
             (gate.verdict == GateVerdict::Held && !gate.reason.is_empty()).then(|| Word {
                 truth: Truth::False,
                 reason: gate.reason.clone(),
-                message: format!("{}: {}", driver.name(), gate.message),
+                message: gate.message.clone(),
             })
         };
         self.refused_vcenter(driver).or_else(held).or_else(gate)

@@ -3,6 +3,8 @@ use vdo_api::status::{CpiStatus, DriverRecord, Installed, VDOConfigStatus};
 use vdo_api::vdoconfig::{CloudProvider, StorageProvider, VDOConfigSpec};
 use vdo_plan::driver::view;
 
+use vdo_plan::finding::next_step;
+
 use super::*;
 use crate::order::choose::{Question, Wish, answer};
 use crate::order::matrix;
@@ -88,6 +90,28 @@ fn with_cpi_installed(kubernetes: &str) -> VDOConfig {
         ..VDOConfigStatus::default()
     });
     vdo
+}
+
+/// Whether the message of a gate is read without the gate: it names the driver and ends in a next step.
+fn holds_without_its_context(driver: Driver, message: &str) {
+    assert!(message.contains(driver.name()), "{message:?} does not name {driver}");
+    assert!(next_step(message).is_some(), "{message:?} has no next step");
+}
+
+#[test]
+fn whatever_closes_a_gate_is_told_with_the_driver_and_a_next_step() {
+    for driver in [Driver::Cpi, Driver::Csi] {
+        for held in Held::ALL {
+            holds_without_its_context(driver, &words(driver, held).message);
+        }
+    }
+    let dark = Reading::Unreadable("x".into());
+    for (nodes, machines_known) in [(&nodes(true), false), (&dark, true)] {
+        let gate = publish_for(&vdo(), "1.35.0", nodes, machines_known).cpi.unwrap();
+        holds_without_its_context(Driver::Cpi, &gate.message);
+    }
+    let gate = publish_for(&with_cpi_installed("1.35.0"), "1.35.0", &nodes(false), true).csi.unwrap();
+    holds_without_its_context(Driver::Csi, &gate.message);
 }
 
 #[test]

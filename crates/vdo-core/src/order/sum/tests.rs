@@ -1,9 +1,12 @@
 use vdo_api::status::{Attempt, CpiStatus, Gate, Installed, VDOConfigStatus};
 use vdo_api::vdoconfig::{CloudProvider, VDOConfigSpec};
+use vdo_compat::Downgrade;
 use vdo_plan::Finding;
 
 use super::*;
-use crate::vcenter::tests::config;
+use crate::order::choose::{Question, Wish, answer};
+use crate::order::matrix;
+use crate::vcenter::tests::{config, verified};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -302,4 +305,29 @@ fn a_matrix_that_cannot_be_read_anew_is_told_beside_the_choice() {
     );
     let world = World { stale: Some(stale), ..world() };
     assert_eq!(world.says("CompatibilityResolved"), (Truth::True, "MatrixFetchFailed".to_owned()));
+}
+
+#[test]
+fn a_pin_below_what_is_installed_is_held_and_says_how_to_allow_it() {
+    let there = verified(config("a"), "8.0.3");
+    let matrix = Ok(matrix::built_in());
+    let told = |downgrade| {
+        let mut world = world().seen(2).installed().cpi(Truth::True, 2);
+        world.answers.cpi = Some(answer(&Question {
+            driver: Driver::Cpi,
+            kubernetes: "v1.36.0",
+            vcenters: vec![("a", Reading::Present(&there))],
+            wish: Wish { pin: Some("1.35.1"), downgrade, ..Wish::default() },
+            installed: Some("1.36.0".parse().unwrap()),
+            refused: None,
+            matrix: &matrix,
+        }));
+        let said = find(&world.conditions(), "CompatibilityResolved").unwrap().clone();
+        (said.status, said.reason, said.message)
+    };
+    let (truth, reason, message) = told(Downgrade::Forbid);
+    assert_eq!((truth, reason.as_str()), (Truth::False, "NoReleaseFits"));
+    assert!(message.contains("CPI 1.36.0 stays installed"), "{message}");
+    assert!(message.contains("set spec.cloudProvider.downgrade to Allow"), "{message}");
+    assert_eq!(told(Downgrade::Allow).1, "ReleasesChosen");
 }

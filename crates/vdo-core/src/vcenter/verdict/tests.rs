@@ -237,8 +237,16 @@ fn login(outcome: LoginOutcome, second: i64) -> Login {
 #[test]
 fn a_whole_check_is_verified_with_the_very_secret() {
     let status = judge(&config("a"), &whole(), Some(login(LoginOutcome::Accepted, 1))).unwrap();
-    assert!(status.conditions.iter().all(|it| it.status == Truth::True), "{:?}", said(&status));
-    assert_eq!(said(&status)[2], ("CredentialsValid", Truth::True, "LoggedIn"));
+    assert_eq!(
+        said(&status),
+        [
+            ("Reachable", Truth::True, "Reached"),
+            ("Trusted", Truth::True, "CertificateTrusted"),
+            ("CredentialsValid", Truth::True, "LoggedIn"),
+            ("DatacentersFound", Truth::True, "DatacentersFound"),
+            ("Ready", Truth::True, "VCenterVerified"),
+        ]
+    );
     assert_eq!((status.config, status.message.as_str()), (Some(ConfigState::Verified), ""));
     let verified = status.verified.unwrap();
     assert_eq!(
