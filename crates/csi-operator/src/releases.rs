@@ -19,6 +19,15 @@ pub struct Image {
     pub sha256: Option<&'static str>,
 }
 
+impl Image {
+    /// The reference of the image, by digest where one is known; `registry` replaces the one that it was published to.
+    pub fn reference(&self, registry: Option<&str>) -> String {
+        let Image { path, tag, .. } = self;
+        let digest = self.sha256.map(|sha256| format!("@sha256:{sha256}")).unwrap_or_default();
+        format!("{}/{path}:{tag}{digest}", registry.unwrap_or(self.registry))
+    }
+}
+
 /// The sidecars that a release is qualified with.
 #[derive(Clone, Copy, Debug)]
 pub struct Sidecars {
@@ -61,6 +70,14 @@ pub struct ReleaseFacts {
     pub node_env: &'static [(&'static str, &'static str)],
     /// How it is told whom to trust.
     pub trusting: Trusting,
+}
+
+impl ReleaseFacts {
+    /// Every image that it runs, its own first.
+    pub fn images(&self) -> [Image; 8] {
+        let Sidecars { attacher, resizer, provisioner, snapshotter, liveness, registrar } = self.sidecars;
+        [self.driver, self.syncer, attacher, resizer, provisioner, snapshotter, liveness, registrar]
+    }
 }
 
 /// How a release is told whom to trust.

@@ -53,6 +53,29 @@ const FIRST_CSI: Release = Release::new(3, 1, 2);
 /// (<https://github.com/kubernetes-sigs/vsphere-csi-driver/issues/3000>).
 const CSI_NEEDS_SEVEN: Release = Release::new(3, 2, 0);
 
+/// The releases of a driver that its makers still list as current. They mend no older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// Of which driver.
+    pub driver: Driver,
+    /// The oldest.
+    pub from: Release,
+    /// Where that is told.
+    pub source: &'static str,
+}
+
+/// What the makers say themselves. Those of CSI publish no such list, and neither of them publishes days.
+pub const CURRENT: [Current; 1] = [Current {
+    driver: Driver::Cpi,
+    from: Release::new(1, 29, 0),
+    source: "https://github.com/kubernetes/cloud-provider-vsphere#compatibility-with-kubernetes",
+}];
+
+/// The list of current releases that a release is too old for, if its makers have one.
+pub fn given_up(driver: Driver, release: Release) -> Option<&'static Current> {
+    CURRENT.iter().find(|it| it.driver == driver && release < it.from)
+}
+
 /// Whether the makers' image of a release can be pulled today.
 pub fn has_image(driver: Driver, release: Release) -> bool {
     match driver {
@@ -101,6 +124,14 @@ mod tests {
         }
         assert!(!has_image(Driver::Csi, "3.1.1".parse().unwrap()));
         assert_eq!(oldest_vsphere(Driver::Csi, "3.1.2".parse().unwrap()).to_string(), "6.7.3");
+    }
+
+    #[test]
+    fn makers_have_given_up_what_is_older_than_their_list_and_without_a_list_nothing() {
+        let from = |driver, release: &str| given_up(driver, release.parse().unwrap()).map(|it| it.from);
+        assert_eq!(from(Driver::Cpi, "1.28.1"), Some(Release::new(1, 29, 0)));
+        assert_eq!(from(Driver::Cpi, "1.29.0"), None);
+        assert_eq!(from(Driver::Csi, "2.0.0"), None);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub struct Manifest {
 pub type Manifests = BTreeMap<String, Manifest>;
 
 /// Looks through a document and the manifests that it names. `today` is a day like `2026-08-31`; without one
-/// nothing is said about the end of support.
+/// nothing is said about the days that rows name as the end of support.
 pub fn lint(text: &str, manifests: &Manifests, today: Option<&str>) -> Linted {
     let document = tree::read(text);
     let mut notes = Notes::default();

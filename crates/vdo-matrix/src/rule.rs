@@ -85,6 +85,8 @@ pub enum Rule {
     DeadSelector,
     /// A webhook that refuses everything because it cannot run.
     DeadWebhook,
+    /// A webhook that must answer, and that the API server has no reason to trust.
+    WebhookWithoutAuthority,
     /// Pods that their own namespace refuses.
     PodSecurity,
 }
@@ -104,7 +106,7 @@ pub struct About {
 
 impl Rule {
     /// All of them, in the order of the docs.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Unreadable,
         Self::TooNew,
         Self::UnparsableVersion,
@@ -133,6 +135,7 @@ impl Rule {
         Self::MissingDigest,
         Self::DeadSelector,
         Self::DeadWebhook,
+        Self::WebhookWithoutAuthority,
         Self::PodSecurity,
     ];
 
@@ -251,7 +254,7 @@ impl Rule {
             Self::EndOfSupport => (
                 "end-of-support",
                 Level::Warning,
-                "The makers of the driver do not mend this release any more.",
+                "The makers of the driver do not mend this release any more: the day in `endOfSupport` is past, or, in a row without one, they have a list of current releases and it is not on it. Those of CSI have no such list.",
                 "Name a newer release for these clusters, and take the row out once nobody has it",
             ),
             Self::NoCluster => (
@@ -296,7 +299,7 @@ impl Rule {
             Self::DeadSelector => (
                 "dead-selector",
                 Level::Error,
-                "Pods select the label `node-role.kubernetes.io/master`, which no node of a current Kubernetes has. None is scheduled.",
+                "Pods select the label `node-role.kubernetes.io/master`, by `nodeSelector` or in every term of a required `nodeAffinity`, and no node of a current Kubernetes has it. None is scheduled.",
                 "Select `node-role.kubernetes.io/control-plane` by the existence of the label",
             ),
             Self::DeadWebhook => (
@@ -304,6 +307,12 @@ impl Rule {
                 Level::Error,
                 "A webhook that must answer cannot run: it waits for a certificate that only OpenShift makes. Until then every write that it watches is refused.",
                 "Leave the webhook out where its certificate is not made",
+            ),
+            Self::WebhookWithoutAuthority => (
+                "webhook-without-authority",
+                Level::Warning,
+                "A webhook that must answer has an empty `caBundle`, and no annotation asks cert-manager or OpenShift to fill it in. The API server does not trust its certificate, and refuses every write that it watches.",
+                "Give it the authority of its certificate, or an annotation with which it is filled in",
             ),
             Self::PodSecurity => (
                 "pod-security",

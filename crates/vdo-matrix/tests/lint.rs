@@ -10,13 +10,12 @@ use vdo_compat::builtin;
 use vdo_matrix::lint::{Linted, Manifest, Manifests, lint};
 use vdo_matrix::{Finding, Level, Rule, write};
 
-fn file(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/original").join(name);
-    std::fs::read_to_string(path).unwrap()
-}
-
-/// The matrix in the original's shape with all its manifests, each found by its last part.
-fn original() -> Linted {
+/// The matrix of a folder of the tests with all its manifests, each found by its last part.
+fn folder(folder: &str) -> Linted {
+    let file = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder).join(name);
+        std::fs::read_to_string(path).unwrap()
+    };
     let text = file("matrix.json");
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     let entries =
@@ -57,7 +56,7 @@ fn has(linted: &Linted, rule: Rule, at: &str, words: &str) -> Finding {
 
 #[test]
 fn each_defect_of_the_originals_matrices_is_found_by_name() {
-    let linted = original();
+    let linted = folder("original");
     // D1: each CPI row installs one old release.
     let found = has(&linted, Rule::OtherImage, "/CPI/1.26.0/deploymentPath/0", "runs CPI 1.2.1");
     assert_eq!((found.manifest.as_deref(), found.position.unwrap().line), (Some("ds.yaml"), 14));
@@ -82,6 +81,8 @@ fn each_defect_of_the_originals_matrices_is_found_by_name() {
     assert_eq!(floor.position.unwrap().to_string(), "13:7");
     has(&linted, Rule::Behind, "/CSI", "the newest, 3.0.0, is for Kubernetes 1.25 to 1.27");
     has(&linted, Rule::NoUpperBound, "/CSI/3.0.0/vSphere/max", "no upper bound");
+    // Nobody mends what they install.
+    has(&linted, Rule::EndOfSupport, "/CPI/1.26.0", "its makers list 1.29.0 and newer");
     // And a row that installs what another one is for.
     has(&linted, Rule::OtherImage, "/CSI/3.0.0/deploymentPath/0", "runs CSI 2.7.0");
     assert!(linted.matrix.is_some() && linted.count(Level::Error) > 10);
@@ -90,6 +91,21 @@ fn each_defect_of_the_originals_matrices_is_found_by_name() {
         linted.findings.iter().filter(|it| it.rule == Rule::OtherImage && it.at.starts_with("/CSI/3.0.0"));
     let lines: Vec<u64> = others.map(|it| it.position.unwrap().line).collect();
     assert_eq!(lines, [15, 27]);
+}
+
+/// What no cluster can run, and what would look alike but can.
+#[test]
+fn selectors_webhooks_and_releases_that_cannot_work_are_found_and_their_likes_are_not() {
+    let linted = folder("unfit");
+    let mut text = String::new();
+    for it in linted.findings.iter().filter(|it| it.level != Level::Note) {
+        let file = it.manifest.as_deref().unwrap_or("matrix.json");
+        let place = it.position.map(|place| place.to_string()).unwrap_or_default();
+        text += &format!("{} {} at {file}:{place} {}\n  {}\n", it.level, it.rule.id(), it.at, it.message);
+    }
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "golden"}, {
+        insta::assert_snapshot!("unfit", text);
+    });
 }
 
 #[test]
@@ -164,11 +180,12 @@ fn a_row_that_no_cluster_lies_in_is_found_and_one_that_some_do_is_not() {
 }
 
 #[test]
-fn the_built_in_matrix_written_down_has_no_fault() {
+fn the_built_in_matrix_written_down_has_no_fault_but_a_release_that_its_makers_have_left() {
     let linted = lint(&write(builtin::matrix()), &BTreeMap::new(), Some("2026-08-31"));
     assert_eq!(linted.matrix.as_ref().map(|matrix| &matrix.rows), Some(&builtin::matrix().rows));
-    assert_eq!(seen(&linted), [""; 0]);
-    assert_eq!(linted.count(Level::Note), linted.findings.len());
+    assert_eq!(seen(&linted), ["end-of-support /rows/0"]);
+    has(&linted, Rule::EndOfSupport, "/rows/0", "CPI 1.28.1 is not mended any more");
+    assert_eq!(linted.count(Level::Note) + 1, linted.findings.len());
     // The patches of one line are made for the same clusters, its oldest row here is the third of CSI.
     let patch = builtin::matrix().rows.iter().position(|row| row.release.triple() == (3, 5, 0)).unwrap();
     has(
@@ -227,6 +244,17 @@ fn the_end_of_support_is_past_only_after_that_day() {
     let text =
         format!("schemaVersion: 1\nrows:\n{}", row("3.7.0", "{min: \"1.33\"}", ", endOfSupport: 2000-01-01"));
     assert_eq!(seen(&lint(&text, &BTreeMap::new(), None)), [""; 0], "without a clock nothing is past");
+}
+
+#[test]
+fn a_row_that_names_a_day_is_believed_before_the_list_of_its_makers() {
+    let of = |more: &str| {
+        let row = row("1.28.1", "{min: \"1.28\"}", more).replace("driver: CSI", "driver: CPI");
+        seen(&rows(&[row]))
+    };
+    assert_eq!(of(""), ["end-of-support /rows/0"]);
+    assert_eq!(of(", endOfSupport: 2026-08-31"), [""; 0]);
+    assert_eq!(of(", endOfSupport: 2026-08-30"), ["end-of-support /rows/0/endOfSupport"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A compatibility matrix without a cluster: its rows, which release fits, and what stands in the way of the others. Pure, but
 //! for [`observe`] and [`source`], which read.
 
+pub mod images;
 pub mod lint;
 pub mod observe;
 pub mod source;

@@ -109,7 +109,10 @@ async fn explain_matrix(color: Colour, args: MatrixExplainArgs) -> Result<Answer
 }
 
 async fn show_matrix(color: Colour, args: MatrixShowArgs) -> Result<Answer> {
-    let (_, matrix) = read_matrix(&args, &Progress::default()).await?;
+    let (_, mut matrix) = read_matrix(&args, &Progress::default()).await?;
+    if args.matrix.is_none() {
+        matrix = matrix::images::with_those_of_the_operators(matrix);
+    }
     match args.output {
         Some(Format::Yaml) => print(&vdo_matrix::write(&matrix))?,
         Some(Format::Json) => print(&formatted(&vdo_matrix::to_json(&matrix), Format::Json)?)?,

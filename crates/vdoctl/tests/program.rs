@@ -165,6 +165,13 @@ fn a_matrix_is_explained_and_shown_without_a_cluster() {
     assert!(chosen.err.starts_with(&note), "{}", chosen.err);
     assert_eq!(vdoctl(&["matrix", "show", "--matrix", &mine]).out.lines().count(), 2);
     assert_eq!(vdoctl(&["matrix", "show"]).code, Some(0));
+    let written = vdoctl(&["matrix", "show", "-o", "json"]).out;
+    let written: Value = serde_json::from_str(&written).unwrap();
+    for row in written["rows"].as_array().unwrap() {
+        assert!(row["images"][0].as_str().is_some_and(|it| it.starts_with("registry.k8s.io/")), "{row}");
+    }
+    let mine = vdoctl(&["matrix", "show", "--matrix", &mine, "-o", "json"]).out;
+    assert!(!mine.contains("\"images\""), "{mine}");
 
     let broken = folder.file("broken.json", "{\"CSI\": {");
     for wrong in [&["--vsphere", "8.0.3", "--matrix", &broken][..], &["--vsphere", "eight"], &[]] {

@@ -129,9 +129,12 @@ pub struct Churn {
 }
 
 impl Measured {
+    /// How such a file is called, after the number.
+    const ENDING: &str = "-nodes.json";
+
     /// The file of the figures with these nodes.
     pub fn file(nodes: usize) -> String {
-        format!("{nodes}-nodes.json")
+        format!("{nodes}{}", Self::ENDING)
     }
 
     /// Reads one from a file.

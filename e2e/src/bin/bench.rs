@@ -33,7 +33,7 @@ enum What {
         #[arg(long, default_value_t = 100)]
         churn_nodes: u32,
     },
-    /// Writes `docs/performance.md` and its drawing from the files of the figures.
+    /// Writes `docs/performance.md` and its drawing from the files of the figures, and fails if any of these is over its budget.
     Report,
 }
 
@@ -58,7 +58,12 @@ fn main() -> Result<()> {
             let over = budgets.over(&measured.figures, nodes)?;
             ensure!(over.is_empty(), "over budget at {nodes} nodes: {}", over.join("; "));
         }
-        What::Report => report::write(&checkout("docs")).context("failed to write the page")?,
+        What::Report => {
+            let docs = checkout("docs");
+            report::write(&docs).context("failed to write the page")?;
+            let over = report::over(&docs).context("failed to compare the figures with their budgets")?;
+            ensure!(over.is_empty(), "over budget in {FOLDER}: {}", over.join("; "));
+        }
     }
     Ok(())
 }

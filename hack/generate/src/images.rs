@@ -78,18 +78,9 @@ pub fn list() -> String {
         })
         .collect();
     for facts in csi_operator::releases::all() {
-        let it = &facts.sidecars;
-        let images = [
-            facts.driver,
-            facts.syncer,
-            it.attacher,
-            it.provisioner,
-            it.resizer,
-            it.snapshotter,
-            it.liveness,
-            it.registrar,
-        ];
-        all.extend(images.iter().map(|image| format!("{}/{}:{}", image.registry, image.path, image.tag)));
+        all.extend(
+            facts.images().iter().map(|image| format!("{}/{}:{}", image.registry, image.path, image.tag)),
+        );
     }
     all.sort();
     all.dedup();

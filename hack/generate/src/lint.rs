@@ -25,6 +25,16 @@ pub fn rules() -> String {
     text + "\n"
 }
 
+/// The releases that their makers still list as current, with the source of that.
+pub fn current() -> String {
+    let mut text = String::from("| Driver | From | Source |\n|---|---|---|\n");
+    for current in known::CURRENT {
+        let source = format!("<{}>", current.source);
+        text.push_str(&row(&[current.driver.to_string(), current.from.to_string(), source]));
+    }
+    text + "\n"
+}
+
 /// The registries that are gone, with the source of that.
 pub fn retired() -> String {
     let mut text = String::from("| Images that begin with | | Source |\n|---|---|---|\n");

@@ -63,6 +63,7 @@ fn table(name: &str) -> Result<String> {
         "cautions CPI" => Ok(compatibility::cautions(Driver::Cpi)),
         "cautions CSI" => Ok(compatibility::cautions(Driver::Csi)),
         "lint rules" => Ok(lint::rules()),
+        "current releases" => Ok(lint::current()),
         "retired registries" => Ok(lint::retired()),
         "images of operators" => images::operators(),
         "images of drivers" => Ok(images::list()),

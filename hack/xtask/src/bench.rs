@@ -8,10 +8,21 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::compile::{self, Profile};
+use crate::sweep::evidence::{self, Inputs};
 use crate::{e2e, release, shell};
 
 /// Where the figures are kept.
 const FOLDER: &str = "docs/bench";
+/// What a choice costs.
+const CHOICE: &str = "docs/bench/choice.json";
+/// The sources that decide what it costs, and those that measure it.
+const SOURCES: [&str; 5] = [
+    "crates/vdo-compat/src",
+    "crates/vdo-compat/benches",
+    "crates/vdo-compat/tests/large",
+    "crates/vdo-matrix/src",
+    "crates/vdo-matrix/benches",
+];
 /// Where criterion leaves what it measured.
 const CRITERION: &str = "target/criterion";
 /// How the name of a benchmark ends whose figure is kept.
@@ -32,7 +43,7 @@ pub struct Bench {
     /// Only what choosing a release costs, which needs no bed.
     #[arg(long)]
     choice: bool,
-    /// Only writes the page anew, from the figures that are there.
+    /// Only writes the page anew, from the figures that are there, and compares them with their budgets.
     #[arg(long)]
     report: bool,
 }
@@ -74,12 +85,22 @@ pub fn run(root: &Path, wanted: &Bench) -> Result<()> {
             over.push(count);
         }
     }
+    // Also where something is over its budget, the page says what was measured; and all figures are looked at.
+    let report = shell::run(root, &bench, &["report"]);
     ensure!(over.is_empty(), "not as promised at {} nodes", over.join(", "));
-    shell::run(root, &bench, &["report"])
+    report
 }
 
-/// Measures what a choice costs. Budgets are looked at by a test of the page.
+/// Fails unless what a choice costs was measured with the sources as they are.
+pub fn check(root: &Path) -> Result<()> {
+    let trees = Inputs::of_programs(root, &SOURCES)?.trees;
+    let missing = evidence::outdated(&evidence::read(root, CHOICE)?, &trees);
+    evidence::judge(CHOICE, &missing, "cargo xtask bench --choice")
+}
+
+/// Measures what a choice costs. The report compares it with the budgets.
 fn choice(root: &Path, commit: &str) -> Result<()> {
+    let inputs = Inputs::of_programs(root, &SOURCES)?;
     // What an earlier run left is not what is measured now.
     let folder = root.join(CRITERION);
     if folder.exists() {
@@ -105,7 +126,33 @@ fn choice(root: &Path, commit: &str) -> Result<()> {
     }
     ensure!(!figures.is_empty(), "criterion left no figure in {CRITERION}");
     let day = shell::output(root, "date", &["-u", "+%F"])?;
-    let measured = json!({"commit": commit, "day": day.trim(), "figures": figures});
-    fs::write(root.join(FOLDER).join("choice.json"), serde_json::to_string_pretty(&measured)? + "\n")?;
-    Ok(())
+    evidence::write(root, CHOICE, &measured(commit, day.trim(), figures, inputs))
+}
+
+/// The figures with what they are of.
+fn measured(commit: &str, day: &str, figures: Map<String, Value>, inputs: Inputs) -> Value {
+    let Inputs { trees, uncommitted } = inputs;
+    json!({"commit": commit, "day": day, "figures": figures, "trees": trees, "uncommitted": uncommitted})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_a_choice_are_those_of_the_sources_that_they_name_and_of_no_others() {
+        let root = shell::root().unwrap();
+        let now = Inputs::of_programs(&root, &SOURCES).unwrap().trees;
+        let missing = |inputs| evidence::outdated(&measured("abc", "2026-01-02", Map::new(), inputs), &now);
+        let of = |trees: &Map<String, Value>| Inputs { trees: trees.clone(), uncommitted: Vec::new() };
+        assert_eq!(now.len(), SOURCES.len());
+        assert_eq!(missing(of(&now)), Vec::<String>::new());
+        for source in SOURCES {
+            let mut others = now.clone();
+            others[source] = "1234".into();
+            assert_eq!(missing(of(&others)), [format!("{source} has changed since")]);
+        }
+        let dirty = Inputs { uncommitted: vec!["M crates/vdo-matrix/src/parse.rs".to_owned()], ..of(&now) };
+        assert_eq!(missing(dirty), ["it was made of sources that were not committed"]);
+    }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::compile::Profile;
 use crate::logged::{self, Logged};
-use crate::{claims, demo, e2e, fuzz, sweep, tidy, unit};
+use crate::{bench, claims, demo, e2e, fuzz, sweep, tidy, unit};
 
 /// Minutes that all stages may take together when no program of the bed had to be built, and when one had to.
 const WARM_LIMIT: u64 = 25;
@@ -42,7 +42,13 @@ const STAGES: &[Stage] = &[
         },
     },
     Stage { name: "tidy", run: tidy::run },
-    Stage { name: "evidence", run: sweep::evidence_stage },
+    Stage {
+        name: "evidence",
+        run: |root| {
+            bench::check(root)?;
+            sweep::evidence_stage(root)
+        },
+    },
     Stage {
         name: "deny",
         run: |root| cargo(root, "deny", "deny --all-features check licenses sources bans"),

@@ -12,7 +12,7 @@ use self::stories::Stories;
 use crate::logged::prove;
 
 mod crash;
-mod evidence;
+pub mod evidence;
 mod mutants;
 pub mod stories;
 

@@ -21,12 +21,7 @@ pub(super) const HEALTH: i32 = 9808;
 
 /// The image, from the makers or from the user's mirror, pinned by digest where one is known.
 pub(super) fn image(inputs: &Inputs, image: &Image) -> String {
-    let registry = inputs.registry.as_deref().unwrap_or(image.registry);
-    let Image { path, tag, sha256, .. } = image;
-    match sha256 {
-        Some(sha256) => format!("{registry}/{path}:{tag}@sha256:{sha256}"),
-        None => format!("{registry}/{path}:{tag}"),
-    }
+    image.reference(inputs.registry.as_deref())
 }
 
 pub(super) fn pull_secrets(inputs: &Inputs) -> Option<Vec<LocalObjectReference>> {

@@ -15,6 +15,15 @@ use crate::rule::Rule;
 const OLD_ROLE: &str = "node-role.kubernetes.io/master";
 /// With it OpenShift puts the authority of a webhook in its place; nobody else does.
 const OPENSHIFT_AUTHORITY: &str = "service.beta.openshift.io/inject-cabundle";
+/// With one of these cert-manager does
+/// (<https://cert-manager.io/docs/concepts/ca-injector/>).
+const CERT_MANAGER_AUTHORITY: [&str; 3] = [
+    "cert-manager.io/inject-ca-from",
+    "cert-manager.io/inject-ca-from-secret",
+    "cert-manager.io/inject-apiserver-ca",
+];
+/// What templates write where the authority comes later: a line with nothing in it, in base64.
+const EMPTY_LINE: &str = "Cg==";
 /// Where a namespace says which pods it refuses.
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
@@ -129,27 +138,61 @@ fn template(object: &Value) -> Option<&Value> {
 
 fn selector(placed: &Placed<'_>, notes: &mut Notes) {
     let Placed { at, manifest, object } = placed;
-    if template(object).is_some_and(|pods| pods["nodeSelector"].get(OLD_ROLE).is_some()) {
-        let message = format!("{}: {} selects {OLD_ROLE}, which no node has", manifest.file, name(object));
-        notes.add_in(Rule::DeadSelector, at, manifest, OLD_ROLE, message);
-    }
+    let Some(pods) = template(object) else { return };
+    let needle = if pods["nodeSelector"].get(OLD_ROLE).is_some() {
+        OLD_ROLE
+    } else if has_dead_affinity(pods) {
+        // A toleration may name the role before it.
+        "nodeAffinity"
+    } else {
+        return;
+    };
+    let message = format!("{}: {} selects {OLD_ROLE}, which no node has", manifest.file, name(object));
+    notes.add_in(Rule::DeadSelector, at, manifest, needle, message);
+}
+
+/// Whether the affinity of pods leaves no way without the old role. One term is enough for a node; in a term all labels
+/// count.
+fn has_dead_affinity(pods: &Value) -> bool {
+    let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    let terms = pods.pointer(required).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let needs_it = |term: &Value| {
+        let mut labels = term["matchExpressions"].as_array().into_iter().flatten();
+        labels
+            .any(|it| it["key"] == OLD_ROLE && it["operator"] != "DoesNotExist" && it["operator"] != "NotIn")
+    };
+    !terms.is_empty() && terms.iter().all(needs_it)
 }
 
 fn webhook(placed: &Placed<'_>, notes: &mut Notes) {
     let Placed { at, manifest, object } = placed;
-    let waits = object.pointer("/metadata/annotations").and_then(|it| it.get(OPENSHIFT_AUTHORITY)).is_some();
+    let annotations = object.pointer("/metadata/annotations");
+    let asks = |name: &str| annotations.is_some_and(|it| it.get(name).is_some());
     let hooks = object["webhooks"].as_array().into_iter().flatten();
     let mut must_answer = hooks.filter(|hook| {
         let authority = hook["clientConfig"]["caBundle"].as_str().unwrap_or_default();
-        hook["failurePolicy"] != "Ignore" && authority.is_empty()
+        hook["failurePolicy"] != "Ignore" && (authority.is_empty() || authority == EMPTY_LINE)
     });
-    if waits && must_answer.next().is_some() {
+    if asks(OPENSHIFT_AUTHORITY) {
+        if must_answer.next().is_none() {
+            return;
+        }
         let message = format!(
             "{}: {} refuses what it watches until OpenShift has given it an authority; no other cluster does",
             manifest.file,
             name(object)
         );
         notes.add_in(Rule::DeadWebhook, at, manifest, OPENSHIFT_AUTHORITY, message);
+    } else if !CERT_MANAGER_AUTHORITY.iter().any(|name| asks(name)) {
+        // At an address of its own a webhook may have a certificate that everybody trusts.
+        let Some(hook) = must_answer.find(|hook| hook["clientConfig"]["url"].is_null()) else { return };
+        let hook = hook["name"].as_str().unwrap_or("webhooks");
+        let message = format!(
+            "{}: {} refuses what {hook} watches until somebody gives it a caBundle; no annotation asks for that",
+            manifest.file,
+            name(object)
+        );
+        notes.add_in(Rule::WebhookWithoutAuthority, at, manifest, hook, message);
     }
 }
 
@@ -189,7 +232,32 @@ fn needs_more(pods: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_affinity_is_dead_only_if_every_term_needs_the_old_role() {
+        let of = |terms: Value| {
+            let required = "requiredDuringSchedulingIgnoredDuringExecution";
+            has_dead_affinity(
+                &json!({"affinity": {"nodeAffinity": {required: {"nodeSelectorTerms": terms}}}}),
+            )
+        };
+        let label = |key: &str, operator: &str| json!({"key": key, "operator": operator});
+        let term = |labels: &[Value]| json!({"matchExpressions": labels});
+        let old = label(OLD_ROLE, "Exists");
+        let new = label("node-role.kubernetes.io/control-plane", "Exists");
+        assert!(of(json!([term(&[old.clone()])])));
+        assert!(of(json!([term(&[new.clone(), old.clone()]), term(&[label(OLD_ROLE, "In")])])));
+        assert!(!of(json!([term(&[new.clone()]), term(&[old.clone()])])), "one term is enough");
+        assert!(!of(json!([term(&[label(OLD_ROLE, "DoesNotExist")])])));
+        assert!(!of(json!([term(&[label(OLD_ROLE, "NotIn")])])));
+        assert!(!of(json!([])) && !has_dead_affinity(&json!({})));
+        let wish = json!({"preference": term(&[old]), "weight": 1});
+        let wish = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}});
+        assert!(!has_dead_affinity(&json!({"affinity": wish})));
+    }
 
     #[test]
     fn a_list_is_its_items_and_an_empty_document_nothing() {

@@ -107,13 +107,7 @@ fn alone(it: &Reaching<'_>, form: Form, today: Option<&str>, notes: &mut Notes) 
         );
         notes.add(Rule::NoImage, it.at, message);
     }
-    // Days in this form are in order as texts, too.
-    if let (Some(today), Some(end)) = (today, &row.marks.end_of_support)
-        && end.as_str() < today
-    {
-        let message = format!("{name} was supported by its makers until {end}, which is past");
-        notes.add(Rule::EndOfSupport, &format!("{}/endOfSupport", it.at), message);
-    }
+    end_of_support(it, today, notes);
     let oldest = known::oldest_vsphere(row.driver, row.release);
     let rule = if it.hard.vsphere.is_before(&oldest) {
         Rule::NoCluster
@@ -126,6 +120,28 @@ fn alone(it: &Reaching<'_>, form: Form, today: Option<&str>, notes: &mut Notes) 
     let range = if range == Range::ANY { "open".to_owned() } else { range.to_string() };
     let message = format!("{name} is not made for vSphere before {oldest}; its range is {range}");
     notes.add(rule, &format!("{}/{}", it.at, form.vsphere()), message);
+}
+
+/// Whether its makers have given it up: on the day that its row names, or else by their own list.
+fn end_of_support(it: &Reaching<'_>, today: Option<&str>, notes: &mut Notes) {
+    let (name, row) = (it.name(), it.row);
+    match &row.marks.end_of_support {
+        // Days in this form are in order as texts, too.
+        Some(end) if today.is_some_and(|today| end.as_str() < today) => {
+            let message = format!("{name} was supported by its makers until {end}, which is past");
+            notes.add(Rule::EndOfSupport, &format!("{}/endOfSupport", it.at), message);
+        }
+        Some(_) => {}
+        None => {
+            if let Some(current) = known::given_up(row.driver, row.release) {
+                let message = format!(
+                    "{name} is not mended any more: its makers list {} and newer ({})",
+                    current.from, current.source
+                );
+                notes.add(Rule::EndOfSupport, it.at, message);
+            }
+        }
+    }
 }
 
 /// Whether somebody who has an older release of the matrix can move to this one.

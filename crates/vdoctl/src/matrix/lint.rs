@@ -147,7 +147,7 @@ mod tests {
         );
         assert_eq!(text.matches("error: no-image").count(), 2, "{text}");
         assert_eq!(text.matches("was never").count(), 1, "{text}");
-        assert!(text.ends_with("\nmy.json: something is wrong; 2 errors, 3 warnings, 0 notes\n"), "{text}");
+        assert!(text.ends_with("\nmy.json: something is wrong; 2 errors, 5 warnings, 0 notes\n"), "{text}");
         assert!(!verdict().is_clean());
     }
 
