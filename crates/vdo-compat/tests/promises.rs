@@ -406,7 +406,7 @@ proptest! {
         let installed = rows.first().filter(|_| known).map_or(any_release, Plain::release);
         let matrix = matrix(&rows);
         let (now, next) = (now.cluster(), next.cluster());
-        let said = prospect(&matrix, Driver::Csi, installed, (&now, &next), channel);
+        let said = prospect(&matrix, Driver::Csi, installed, None, (&now, &next), channel);
         let pinned = |release: Release, cluster: &Cluster| {
             let request = Request { pin: Some(release.into()), installed: Some(installed), channel, ..Request::default() };
             chosen(&matrix, cluster, &request)
@@ -459,7 +459,7 @@ proptest! {
             }
         }
         let installed = request.installed.unwrap_or(Release::new(3, 1, 0));
-        let ahead: Prospect = prospect(&matrix, driver, installed, (&now, &next), request.channel);
+        let ahead: Prospect = prospect(&matrix, driver, installed, None, (&now, &next), request.channel);
         for text in [
             explain::selection(&select(&matrix, driver, &now, &request)),
             explain::prospect(&ahead),
