@@ -245,16 +245,16 @@ mod tests {
             )
         };
         let label = |key: &str, operator: &str| json!({"key": key, "operator": operator});
-        let term = |labels: &[Value]| json!({"matchExpressions": labels});
+        let term = |labels: &[&Value]| json!({"matchExpressions": labels});
         let old = label(OLD_ROLE, "Exists");
         let new = label("node-role.kubernetes.io/control-plane", "Exists");
-        assert!(of(json!([term(&[old.clone()])])));
-        assert!(of(json!([term(&[new.clone(), old.clone()]), term(&[label(OLD_ROLE, "In")])])));
-        assert!(!of(json!([term(&[new.clone()]), term(&[old.clone()])])), "one term is enough");
-        assert!(!of(json!([term(&[label(OLD_ROLE, "DoesNotExist")])])));
-        assert!(!of(json!([term(&[label(OLD_ROLE, "NotIn")])])));
+        assert!(of(json!([term(&[&old])])));
+        assert!(of(json!([term(&[&new, &old]), term(&[&label(OLD_ROLE, "In")])])));
+        assert!(!of(json!([term(&[&new]), term(&[&old])])), "one term is enough");
+        assert!(!of(json!([term(&[&label(OLD_ROLE, "DoesNotExist")])])));
+        assert!(!of(json!([term(&[&label(OLD_ROLE, "NotIn")])])));
         assert!(!of(json!([])) && !has_dead_affinity(&json!({})));
-        let wish = json!({"preference": term(&[old]), "weight": 1});
+        let wish = json!({"preference": term(&[&old]), "weight": 1});
         let wish = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}});
         assert!(!has_dead_affinity(&json!({"affinity": wish})));
     }
