@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -124,7 +124,9 @@ pub fn files() -> Result<BTreeMap<PathBuf, String>> {
 }
 
 fn table() -> Result<Table> {
-    toml::from_str(TABLE).context("e2e/bad-input.toml")
+    let table: Table = toml::from_str(TABLE).context("e2e/bad-input.toml")?;
+    ensure!(table.row.len() == table.rows, "e2e/bad-input.toml has {} rows", table.row.len());
+    Ok(table)
 }
 
 /// The story that sends every value that is refused.
