@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use vdo_api::names::{CPI_FINALIZER, CSI_FINALIZER};
 use vdo_api::status::{DriverRecord, NodeFinding, NodesSummary};
 use vdo_api::{Condition, VDOConfig, VsphereCloudConfig, condition};
-use vdo_compat::{Driver, Movement, Source};
+use vdo_compat::{Driver, Source};
 use vdo_core::order::choose::{Answer, Question, Wish, answer, before_the_next_kubernetes};
 use vdo_core::order::matrix::{Chosen, built_in};
 use vdo_core::order::nodes::Joined;
@@ -82,8 +82,7 @@ impl Field {
             source: "ConfigMap/comp-matrix-config".to_owned(),
             digest: matrix.digest.clone(),
         };
-        self.matrix =
-            Ok(Chosen { matrix: Arc::new(matrix), reference, movement: Movement::Stay, stale: None });
+        self.matrix = Ok(Chosen { matrix: Arc::new(matrix), reference, ..built_in() });
         self
     }
 
@@ -160,6 +159,7 @@ impl Field {
                 vcenters: vec![("vc1", Reading::Present(&self.vcenter))],
                 wish,
                 installed: view.records.of(driver).installed.as_ref().map(|key| key.release),
+                attempted: view.records.of(driver).rolling().map(|key| key.release),
                 refused: view.records.of(driver).refused_release.as_ref().map(|it| it.key.release),
                 matrix: &self.matrix,
             };

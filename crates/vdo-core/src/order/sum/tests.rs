@@ -319,6 +319,7 @@ fn a_pin_below_what_is_installed_is_held_and_says_how_to_allow_it() {
             vcenters: vec![("a", Reading::Present(&there))],
             wish: Wish { pin: Some("1.35.1"), downgrade, ..Wish::default() },
             installed: Some("1.36.0".parse().unwrap()),
+            attempted: None,
             refused: None,
             matrix: &matrix,
         }));
