@@ -222,10 +222,19 @@ fn the_source_is_switched_live_and_what_is_wrong_with_one_is_told() {
     let version = |kind: &str, name: &str| {
         world.bed.get(&[kind, name, "-n", NAMESPACE]).unwrap()["metadata"]["resourceVersion"].clone()
     };
-    let (config, copy, asked) = (version("vdo", "vdo"), version("configmap", COPY), world.web.asked());
-    eventually(SOON, "it is asked for again", || {
-        if world.web.asked() > asked { Ok(()) } else { Err("not yet") }
+    let asked_again = || {
+        let asked = world.web.asked();
+        eventually(SOON, "it is asked for again", || {
+            if world.web.asked() > asked { Ok(()) } else { Err("not yet") }
+        });
+    };
+    eventually(SOON, "it was read twice", || {
+        let copy = world.copy();
+        if copy["data"]["readTwice"] == "true" { Ok(()) } else { Err(copy["data"].to_string()) }
     });
+    asked_again();
+    let (config, copy) = (version("vdo", "vdo"), version("configmap", COPY));
+    asked_again();
     throughout(Duration::from_secs(3), "nothing is written", || {
         let now = (version("vdo", "vdo"), version("configmap", COPY));
         if now == (config.clone(), copy.clone()) { Ok(()) } else { Err(format!("{now:?}")) }
