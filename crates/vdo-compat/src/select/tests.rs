@@ -367,6 +367,27 @@ fn misfits_come_nearest_first() {
 }
 
 #[test]
+fn a_change_sets_what_it_says_and_leaves_the_rest() {
+    let release = Release::new(3, 7, 1);
+    let line = Request {
+        pin: Some("3.7".parse().unwrap()),
+        installed: Some(Release::new(3, 7, 2)),
+        movement: Movement::Patch,
+        ..Request::default()
+    };
+    let pinned = Request { pin: Some(Pin::Exact(release)), ..line };
+    for (change, wanted) in [
+        (Change::Pin(release), pinned),
+        (Change::Unpin, Request { pin: None, ..line }),
+        (Change::PinBack(release), Request { downgrade: Downgrade::Allow, ..pinned }),
+        (Change::AllowBack, Request { downgrade: Downgrade::Allow, ..line }),
+        (Change::OfferCandidates, Request { channel: Channel::Candidate, ..line }),
+    ] {
+        assert_eq!(change.of(&line), wanted, "{change:?}");
+    }
+}
+
+#[test]
 fn what_is_known_bad_is_not_installed_and_not_torn_out() {
     let mut rows = field();
     rows.rows[0].marks.known_bad = Some("loses snapshots".into());
