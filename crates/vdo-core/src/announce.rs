@@ -93,6 +93,7 @@ mod tests {
         let outdated = [said("Accepted", Truth::True, &CRDS_OUTDATED)];
         assert_eq!((news(&[], &outdated).len(), weight(&outdated[0])), (1, Weight::Warning));
     }
+
     #[test]
     fn a_matrix_that_is_refused_while_its_copy_counts_is_told_loudly_and_once() {
         let resolved = |reason| [said("CompatibilityResolved", Truth::True, reason)];

@@ -4,24 +4,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::docs;
+use crate::table::{self, Table};
 
 /// Where the page goes.
 const FILE: &str = "docs/bad-input.md";
 /// The table, as it is in the checkout.
 const TABLE: &str = include_str!("../../../e2e/bad-input.toml");
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    /// How many rows there are; ids count from B1.
-    rows: usize,
-    row: Vec<Row>,
-}
 
 /// One thing that a user can get wrong.
 #[derive(Deserialize)]
@@ -123,10 +116,8 @@ pub fn files() -> Result<BTreeMap<PathBuf, String>> {
     Ok([(PathBuf::from(FILE), page(&table()?))].into())
 }
 
-fn table() -> Result<Table> {
-    let table: Table = toml::from_str(TABLE).context("e2e/bad-input.toml")?;
-    ensure!(table.row.len() == table.rows, "e2e/bad-input.toml has {} rows", table.row.len());
-    Ok(table)
+fn table() -> Result<Table<Row>> {
+    table::read("e2e/bad-input.toml", TABLE)
 }
 
 /// The story that sends every value that is refused.
@@ -191,7 +182,7 @@ $ kubectl -n vmware-system-vdo describe vdo,vcc
 
 ";
 
-fn page(table: &Table) -> String {
+fn page(table: &Table<Row>) -> String {
     let of = |answer| table.row.iter().filter(move |row| row.answer == answer);
     let all = counted(table, |_| true);
     let matrices = counted(table, Kind::is_of_matrices);
@@ -275,7 +266,7 @@ fn page(table: &Table) -> String {
 }
 
 /// How many mistakes of these kinds there are, and how many of them have which answer.
-fn counted(table: &Table, counts: impl Fn(Kind) -> bool) -> String {
+fn counted(table: &Table<Row>, counts: impl Fn(Kind) -> bool) -> String {
     let rows = || table.row.iter().filter(|row| counts(row.kind));
     let counts: Vec<String> = Answer::ALL
         .into_iter()

@@ -31,6 +31,7 @@ mod pages;
 mod rbac;
 #[cfg(test)]
 mod sources;
+mod table;
 mod threats;
 mod values;
 mod yaml;
